@@ -1,0 +1,41 @@
+"""POYO: population decoding from spikes with a PerceiverIO over time.
+
+A companion to Azabou et al., "A Unified, Scalable Framework for Neural Population Decoding"
+(NeurIPS 2023). Read the modules in the order of the paper: `recording` and `sources` (the data),
+`tokens` (every spike is a token), `model` (PerceiverIO with rotary time), `train`, `adapt`,
+`evaluate`.
+
+Letters used in every docstring and shape comment:
+
+    B batch   N input tokens   L latents   Q output queries   D width   H heads   K head width
+    U units   T times          S spikes
+
+Times are seconds (float), rates hertz, velocities in the recording's own unit.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository: params.yaml, dvc.yaml, notebooks/, figures/ and runs/ live here."""
+
+__version__ = "0.1.0"
+__all__ = ["ROOT", "__version__", "replacing"]
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Write a file whole or not at all: yields a scratch path, renamed onto `path` on success.
+
+    A kill or a full disk in the middle leaves the previous file as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield scratch
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
