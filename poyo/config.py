@@ -1,0 +1,185 @@
+"""What a user may set: frozen dataclasses, one per concern, read strictly from params.yaml.
+
+An unknown key is an error that lists the known ones, before any work starts. Not for: deriving
+anything from data.
+"""
+
+import difflib
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+
+from . import ROOT
+
+
+class ConfigError(ValueError):
+    """A key or value of params.yaml is wrong; the message names it and what is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Width D, processor depth, heads of cross- and self-attention, latents per time step."""
+
+    dim: int
+    depth: int
+    cross_heads: int
+    self_heads: int
+    latents_per_step: int
+
+
+SIZES = {
+    # the paper's single-session model, and the one of POYO-mp and POYO-1 (depth 24)
+    "1.3M": Size(dim=64, depth=6, cross_heads=2, self_heads=8, latents_per_step=16),
+    "11.8M": Size(dim=128, depth=24, cross_heads=4, self_heads=8, latents_per_step=32),
+    # the paper's scaling figure; its 13 M is 11.8M with the unit embeddings counted
+    "3.8M": Size(dim=128, depth=4, cross_heads=4, self_heads=8, latents_per_step=32),
+    "7.4M": Size(dim=128, depth=12, cross_heads=4, self_heads=8, latents_per_step=32),
+    # ours, for two CPU cores
+    "laptop": Size(dim=64, depth=2, cross_heads=2, self_heads=4, latents_per_step=8),
+    "smoke": Size(dim=32, depth=1, cross_heads=1, self_heads=2, latents_per_step=4),
+}
+"""The one dial of the model: its size by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which sessions. `corpus`: simulated, poyo_mp or poyo_1; the rest sizes the simulation.
+
+    root: where `brainsets prepare` put its files, for the public corpora. days: per known animal
+    and task; held_out_days: per column of Table 2; units: fewest and most per session.
+    """
+
+    corpus: str
+    root: str
+    seed: int
+    days: int
+    held_out_days: int
+    minutes: float
+    units: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Seconds: length of a window, step of the latent grid, step between evaluation windows."""
+
+    length: float
+    latent_step: float
+    eval_step: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training run, whatever it serves.
+
+    optimizer: adamw (ours) or lamb (the paper's). lr: the highest learning rate; it rises over
+    the fraction `warmup` of the steps, stays until the fraction `hold`, then falls by a cosine.
+    unit_dropout: fewest, most likely and most units kept. frozen: steps in which only unit and
+    session embeddings learn (-1: all of them). eval_every: steps between validations.
+    """
+
+    optimizer: str
+    steps: int
+    batch_size: int
+    lr: float
+    warmup: float
+    hold: float
+    weight_decay: float
+    ffn_dropout: float
+    lin_dropout: float
+    atn_dropout: float
+    unit_dropout: tuple[int, int, int]
+    frozen: int
+    eval_every: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapt:
+    """How a pretrained model meets a held-out session, and the same from scratch."""
+
+    unit_identification: Training
+    finetune: Training
+    single_session: Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiener:
+    """Bin width and reach to each side of a sample, seconds; ridge penalties tried on valid."""
+
+    bin: float
+    reach: float
+    ridge: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """The whole of params.yaml."""
+
+    profile: str
+    threads: int
+    seeds: tuple[int, ...]
+    size: str
+    data: Data
+    windows: Windows
+    pretrain: Training
+    adapt: Adapt
+    wiener: Wiener
+    own: Training
+
+    def __post_init__(self):
+        if self.size not in SIZES:
+            raise ConfigError(f"size: {self.size!r} is unknown; known: {', '.join(SIZES)}")
+
+
+def load(path: Path | str = ROOT / "params.yaml") -> Params:
+    """Read and check params.yaml. Raises ConfigError on an unknown, missing or ill-typed key."""
+    try:
+        tree = yaml.safe_load(Path(path).read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    return build(Params, tree, "")
+
+
+def to_dict(config: Any) -> dict:
+    """The plain tree behind a config, for checkpoints and hashes."""
+    return asdict(config)
+
+
+def build(kind: Any, value: Any, where: str) -> Any:
+    """Turn a YAML value into `kind` (a dataclass, tuple[...] or scalar); `where` is its key."""
+    if is_dataclass(kind):
+        return _build_section(kind, value, where)
+    if get_origin(kind) is tuple:
+        kinds = get_args(kind)
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where}: expected a list, got {value!r}")
+        if kinds[-1] is Ellipsis:
+            kinds = (kinds[0],) * len(value)
+        if len(kinds) != len(value):
+            raise ConfigError(f"{where}: expected {len(kinds)} values, got {value!r}")
+        return tuple(build(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value)))
+    if kind is float and isinstance(value, str):
+        try:  # YAML 1.1 reads 1e-4 as text
+            return float(value)
+        except ValueError:
+            pass
+    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+        raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}")
+    return kind(value)
+
+
+def _build_section(kind: type, value: Any, where: str) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    dot = f"{where}." if where else ""
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where or 'params'}: expected keys {', '.join(known)}, got {value!r}")
+    for key in value:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ConfigError(f"unknown key {dot}{key}; known: {', '.join(known)}{hint}")
+    missing = [key for key, f in known.items() if key not in value and f.default is MISSING]
+    if missing:
+        raise ConfigError(f"missing key {dot}{missing[0]}; {where or 'params'} needs it")
+    return kind(**{key: build(known[key].type, v, f"{dot}{key}") for key, v in value.items()})
