@@ -61,12 +61,18 @@ class _Rotate(torch.autograd.Function):
 
     @staticmethod
     def _turn(x, rotation):
+        if x.stride(-1) != 1:
+            x = x.contiguous()
         half = x.shape[-1] // 2
-        out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        out = torch.empty(x.shape, dtype=torch.float32, device=x.device)
         out[..., half:] = x[..., half:]
-        pairs = torch.view_as_complex(x[..., :half].float().unflatten(-1, (-1, 2)).contiguous())
-        out[..., :half] = torch.view_as_real(pairs * rotation).flatten(-2)
-        return out
+        torch.mul(_pairs(x[..., :half].float()), rotation, out=_pairs(out[..., :half]))
+        return out.to(x.dtype)
+
+
+def _pairs(x: Tensor) -> Tensor:
+    """(..., 2n) -> (..., n) complex, the same memory."""
+    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:

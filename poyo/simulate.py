@@ -1,15 +1,16 @@
-"""Simulated motor cortex: reaching animals whose neurons live on one shared nonlinear system.
+"""Simulated motor cortex: reaching animals whose neurons share one nonlinear system.
 
 The embedded default corpus, so that everything runs as cloned. Three levels of chance, each with
-its own random stream: the species (a recurrent network driven by the coming movement), the animal
-(that network perturbed; its pace, workspace and leads), the day (new units, new trials).
+random streams of its own: the species (a recurrent network driven by the coming movement), the
+animal (that network perturbed; its pace, workspace and leads), the day (new units, new trials).
 
 Not for: which animals and days make a corpus, or how a session becomes tokens.
 """
 
 import zlib
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import lfilter
@@ -17,70 +18,18 @@ from scipy.signal import lfilter
 from .recording import Recording, intervals, split_trials, subtract, union
 
 STEP = 0.01  # s, of the latent network and of the rates (linear in between)
-REFRACTORY = 0.002  # s, absolute, of a single neuron
-TAU = 0.06  # s, of the latent network
-PER_AREA = 12  # latent dimensions of an area
-VISUAL = 0.08  # s, from a target's appearance to its first effect
+TAU = 0.06  # s, time constant of the latent network
+REFRACTORY, PEAK = 0.002, 150.0  # s and about the highest rate in Hz, of a single neuron
+VISUAL = 0.08  # s, from the sight of a target to its first effect
 PHASES = "movement_phases"
-
-# lead in s (positive: the rates precede the movement) and how strongly an area is driven by
-# velocity, speed, acceleration, position and the goal: M1 moves, PMd also prepares, S1 feels
+PER_AREA = 12  # latents of an area
+# area -> lead in s (positive: rates precede the movement) and the strength of its 9 inputs:
+# velocity (2), speed, acceleration (2), position (2), way to the goal (2)
 AREAS = {
     "M1": (0.10, np.array([1.3, 1.3, 0.8, 0.5, 0.5, 0.8, 0.8, 0.4, 0.4])),
-    "PMd": (0.18, np.array([0.9, 0.9, 0.6, 0.2, 0.2, 0.6, 0.6, 1.2, 1.2])),
-    "S1": (-0.04, np.array([1.3, 1.3, 0.7, 0.4, 0.4, 1.0, 1.0, 0.0, 0.0])),
+    "PMd": (0.18, np.array([0.9, 0.9, 0.6, 0.2, 0.2, 0.6, 0.6, 1.2, 1.2])),  # prepares
+    "S1": (-0.04, np.array([1.3, 1.3, 0.7, 0.4, 0.4, 1.0, 1.0, 0.0, 0.0])),  # feels
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flavour:
-    """What a laboratory records: the frame of a public dataset.
-
-    rate: Hz of the behaviour. unit: of length, in cm. mixed: neurons per recorded unit (1:
-    sorted, 2: threshold crossings). self_paced: targets without trials. areas: share of units.
-    """
-
-    rate: float
-    unit: float
-    mixed: int
-    self_paced: bool
-    tasks: tuple[str, ...]
-    areas: dict[str, float]
-
-
-FLAVOURS = {
-    "perich": Flavour(
-        rate=100.0,
-        unit=1.0,  # cm, cm/s
-        mixed=1,
-        self_paced=False,
-        tasks=("center_out_reaching", "random_target_reaching"),
-        areas={"M1": 0.6, "PMd": 0.4},
-    ),
-    "odoherty": Flavour(
-        rate=250.0,
-        unit=0.1,  # mm, mm/s
-        mixed=2,
-        self_paced=True,
-        tasks=("random_target_reaching",),
-        areas={"M1": 0.7, "S1": 0.3},
-    ),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Animal:
-    """One individual: how it moves and its copy of the species' network (N latents, F inputs)."""
-
-    centre: np.ndarray  # (2,) cm
-    reach: float  # cm from the centre to a target
-    tempo: float  # of movement durations, 1 is the species' mean
-    leads: dict[str, float]  # area -> s
-    recurrent: np.ndarray  # (N, N)
-    inputs: np.ndarray  # (N, F)
-    bias: np.ndarray  # (N,)
-    frame: float  # radians the arm's frame is turned by
-    posture: float  # radians the tuning turns per reach length of position
 
 
 def stream(*keys: str | int) -> np.random.Generator:
@@ -88,22 +37,36 @@ def stream(*keys: str | int) -> np.random.Generator:
     return np.random.default_rng([zlib.crc32(str(key).encode()) for key in keys])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Animal:
+    """One individual: how it moves and its copy of the species' network (N latents, 9 inputs)."""
+
+    centre: np.ndarray  # (2,) cm
+    reach: float  # cm from the centre to a target
+    tempo: float  # of movement durations; 1 is the species' mean
+    leads: dict[str, float]  # area -> s
+    recurrent: np.ndarray  # (N, N)
+    inputs: np.ndarray  # (N, 9)
+    bias: np.ndarray  # (N,)
+    frame: float  # radians by which the arm's frame is turned
+    posture: float  # radians by which tuning turns per reach length of position
+
+
 def make_animal(seed: int, name: str) -> Animal:
-    """The species' network, the same for every animal of a `seed`, perturbed for this one."""
+    """The network of the species, the same for every animal of a `seed`, perturbed for one."""
     species, own = stream(seed, "species"), stream(seed, "animal", name)
     n, total = PER_AREA, PER_AREA * len(AREAS)
     recurrent = 0.05 * species.standard_normal((total, total))  # areas talk weakly
-    inputs = np.zeros((total, 9))
-    for area, (_, drive) in enumerate(AREAS.values()):
-        rows = slice(area * n, (area + 1) * n)
-        turn = np.zeros((n, n))
-        for i in range(0, n, 2):  # pairs that rotate at 1-2.5 Hz and fade slowly
-            turn[i, i + 1] = 2 * np.pi * TAU * species.uniform(1.0, 2.5)
-            turn[i + 1, i] = -turn[i, i + 1]
+    inputs = species.standard_normal((total, 9))
+    for i, (_, strength) in enumerate(AREAS.values()):
+        turn = 0.35 * np.eye(n)
+        for j in range(0, n, 2):  # pairs that rotate at 1-2.5 Hz and fade slowly
+            turn[j, j + 1] = 2 * np.pi * TAU * species.uniform(1.0, 2.5)
+            turn[j + 1, j] = -turn[j, j + 1]
         basis, _ = np.linalg.qr(species.standard_normal((n, n)))
-        recurrent[rows, rows] += basis @ (turn + 0.35 * np.eye(n)) @ basis.T
-        inputs[rows] = species.standard_normal((n, 9)) * drive
-    bias = 0.5 * species.standard_normal(total)
+        rows = slice(i * n, (i + 1) * n)
+        recurrent[rows, rows] += basis @ turn @ basis.T
+        inputs[rows] *= strength
     return Animal(
         centre=own.uniform(-1.0, 1.0, 2),
         reach=own.uniform(7.0, 9.0),
@@ -111,7 +74,7 @@ def make_animal(seed: int, name: str) -> Animal:
         leads={area: lead + own.uniform(-0.02, 0.02) for area, (lead, _) in AREAS.items()},
         recurrent=recurrent + 0.03 * own.standard_normal((total, total)),
         inputs=inputs * (1 + 0.2 * own.standard_normal(inputs.shape)),
-        bias=bias + 0.1 * own.standard_normal(total),
+        bias=0.5 * species.standard_normal(total) + 0.1 * own.standard_normal(total),
         frame=own.uniform(-0.25, 0.25),
         posture=species.uniform(0.9, 1.1) + own.uniform(-0.1, 0.1),
     )
@@ -120,250 +83,204 @@ def make_animal(seed: int, name: str) -> Animal:
 # --- behaviour ------------------------------------------------------------------------------
 
 
-@dataclass
 class Behaviour:
-    """Movements as a list of strokes, so that position and its derivatives are exact at any time.
+    """A list of strokes, so that position and velocity are exact at any time.
 
-    strokes: rows of onset, duration (s), displacement x, y (cm), sideways bulge (share of the
-    displacement). goals: rows of time, x, y; NaN where there is none. phases: interval name ->
-    list of [start, end).
+    strokes: rows of onset and duration in s, displacement x and y in cm, sideways bulge as a
+    share of it. goals: rows of time, x, y; NaN while no target shows. spans: interval name ->
+    rows of [start, end). Tasks below append to all three.
     """
 
-    rng: np.random.Generator
-    animal: Animal
-    hand: np.ndarray  # (2,) cm where the last stroke will end
-    strokes: list[tuple[float, ...]] = field(default_factory=list)
-    goals: list[tuple[float, ...]] = field(default_factory=list)
-    phases: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    def __init__(self, rng: np.random.Generator, animal: Animal):
+        self.rng, self.animal, self.hand = rng, animal, animal.centre
+        self.strokes: list[tuple[float, ...]] = []
+        self.goals: list[tuple[float, ...]] = [(-np.inf, np.nan, np.nan)]
+        self.spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self.omega = 2 * np.pi * rng.uniform(0.1, 1.5, 6)  # rad/s: the hand is never quite still
+        sway = rng.standard_normal((6, 2)) + 1j * rng.standard_normal((6, 2))
+        self.sway = 0.1 * sway / self.omega[:, None]  # (6, 2) cm
 
-    def __post_init__(self):
-        self.start = self.hand
-        # postural sway: a few slow sines, whose derivatives are exact too
-        self.sway_hz = self.rng.uniform(0.1, 1.5, 12)
-        self.sway_phase = self.rng.uniform(0, 2 * np.pi, (12, 2))
-        self.sway_size = 0.03 / np.sqrt(self.sway_hz)[:, None] * self.rng.standard_normal((12, 2))
-
-    def mark(self, phase: str, start: float, end: float) -> None:
-        self.phases.setdefault(phase, []).append((start, end))
-
-    def aim(self, time: float, goal: np.ndarray | None) -> None:
-        self.goals.append((time, *(np.full(2, np.nan) if goal is None else goal)))
-
-    def move(self, onset: float, target: np.ndarray, scatter: float = 0.4) -> float:
-        """Reach to `target` (2,), missing it by about `scatter` cm; returns when it ends."""
-        rng, way = self.rng, target + scatter * self.rng.standard_normal(2) - self.hand
-        length = np.linalg.norm(way)
-        seconds = self.animal.tempo * (0.26 + 0.033 * length) * np.exp(0.15 * rng.standard_normal())
-        bulge = 0.08 * rng.standard_normal()
+    def move(self, onset: float, target: np.ndarray, slowness: float = 1.0) -> float:
+        """Reach to `target` (2,), missing it by some 4 mm; returns when the hand is at rest."""
+        rng, way = self.rng, target + 0.4 * self.rng.standard_normal(2) - self.hand
+        seconds = slowness * self.animal.tempo * (0.26 + 0.033 * np.linalg.norm(way))
+        seconds *= np.exp(0.15 * rng.standard_normal())
         share, end = 1.0, onset + seconds
         if rng.random() < 0.35:  # over- or undershoot, corrected before the hand is at rest
-            share = rng.uniform(0.85, 1.15)
-            late, brief = onset + 0.7 * seconds, rng.uniform(0.25, 0.35)
+            share, late = rng.uniform(0.85, 1.15), onset + 0.7 * seconds
+            brief = rng.uniform(0.25, 0.35)
             self.strokes.append((late, brief, *((1 - share) * way), 0.0))
             end = max(end, late + brief)
-        self.strokes.append((onset, seconds, *(share * way), bulge))
+        self.strokes.append((onset, seconds, *(share * way), 0.08 * rng.standard_normal()))
         self.hand = self.hand + way
         return end
 
     def at(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Position, velocity, acceleration (T, 2) in cm, cm/s, cm/s² at sorted times (T,)."""
-        angle = 2 * np.pi * self.sway_hz * times[:, None]
-        angle = angle[:, :, None] + self.sway_phase  # (T, 12, 2)
-        omega = 2 * np.pi * self.sway_hz[:, None]
-        sine, cosine = np.sin(angle) * self.sway_size, np.cos(angle) * self.sway_size
-        pos, vel, acc = sine.sum(1), (cosine * omega).sum(1), -(sine * omega**2).sum(1)
-        steps = np.zeros((len(times) + 1, 2))  # where finished strokes leave the hand
-        steps[0] = self.start
+        """Position cm, velocity cm/s, acceleration cm/s² at sorted times (T,): each (T, 2)."""
+        wave, omega = np.exp(1j * times[:, None] * self.omega), 1j * self.omega[:, None]
+        pos, vel = (wave @ self.sway).real, (wave @ (self.sway * omega)).real
+        rest = np.zeros((len(times) + 1, 2))  # where finished strokes leave the hand
+        rest[0] = self.animal.centre
         for onset, seconds, x, y, bulge in self.strokes:
             a, b = np.searchsorted(times, (onset, onset + seconds))
             way, side = np.array([x, y]), bulge * np.array([-y, x])
-            steps[b] += way
+            rest[b] += way
             s = ((times[a:b] - onset) / seconds)[:, None]
-            w = 1 - s
-            # minimum jerk along the way; 64 s³(1-s)³ sideways: both start and end at rest
-            pos[a:b] += way * (10 - 15 * s + 6 * s**2) * s**3 + side * 64 * (s * w) ** 3
-            vel[a:b] += (way * 30 * (s * w) ** 2 + side * 192 * (s * w) ** 2 * (w - s)) / seconds
-            curve = side * 384 * s * w * ((w - s) ** 2 - s * w)
-            acc[a:b] += (way * 60 * s * w * (w - s) + curve) / seconds**2
-        return pos + np.cumsum(steps, 0)[:-1], vel, acc
-
-    def goal_at(self, times: np.ndarray) -> np.ndarray:
-        """(T, 2) the goal in cm that is shown at each time; NaN where none is."""
-        rows = np.array([(-np.inf, np.nan, np.nan), *self.goals])
-        return rows[np.searchsorted(rows[:, 0], times, side="right") - 1, 1:]
+            w, sw = 1 - s, s * (1 - s)
+            # minimum jerk along the way, 64 s³(1-s)³ sideways: both start and end at rest
+            pos[a:b] += way * (10 - 15 * s + 6 * s**2) * s**3 + side * 64 * sw**3
+            vel[a:b] += (way * 30 * sw**2 + side * 192 * sw**2 * (w - s)) / seconds
+        return pos + np.cumsum(rest, 0)[:-1], vel, np.gradient(vel, times, axis=0)
 
 
-def center_out(behaviour: Behaviour, seconds: float, flavour: Flavour) -> None:
+def center_out(behaviour: Behaviour, seconds: float) -> None:
     """Instructed delay, reach to one of 8 targets, return; about a tenth of the trials fail."""
-    rng, animal = behaviour.rng, behaviour.animal
-    start = rng.uniform(0.3, 0.8)
-    while start + 5.5 < seconds:
-        angle = rng.integers(8) * np.pi / 4
-        target = animal.centre + animal.reach * np.array([np.cos(angle), np.sin(angle)])
+    rng, centre, start = behaviour.rng, behaviour.animal.centre, behaviour.rng.uniform(0.3, 0.8)
+    angles = np.arange(8) * np.pi / 4
+    targets = centre + behaviour.animal.reach * np.stack([np.cos(angles), np.sin(angles)], -1)
+    while True:
+        which, fate = rng.integers(8), rng.choice(["reward", "abort", "miss"], p=[0.9, 0.05, 0.05])
+        behaviour.goals.append((start, *targets[which]))
         go = start + rng.uniform(0.5, 1.2)
-        behaviour.aim(start, target)
-        fate = rng.choice(["reward", "abort", "miss"], p=[0.9, 0.05, 0.05])
         if fate == "abort":  # leaves the centre before the go cue
-            part = animal.centre + rng.uniform(0.2, 0.5) * (target - animal.centre)
-            stop = go = behaviour.move(go - rng.uniform(0.1, 0.3), part)
-        else:
-            wrong = rng.uniform(3.0, 5.0) * rng.standard_normal(2) if fate == "miss" else 0.0
-            stop = behaviour.move(go + 0.2 + rng.gamma(3.0, 0.02), target + wrong)
-            stop += rng.uniform(0.1, 0.3)
-        back = stop + rng.uniform(0.2, 0.4)
-        behaviour.aim(stop, animal.centre)
-        end = behaviour.move(back, animal.centre) + rng.uniform(0.2, 0.5)
-        behaviour.aim(end - 0.1, None)
+            part = centre + rng.uniform(0.2, 0.5) * (targets[which] - centre)
+            stop = behaviour.move(go - rng.uniform(0.1, 0.3), part)
+        else:  # a miss goes to a neighbouring target
+            aim = targets[(which + (fate == "miss")) % 8]
+            stop = behaviour.move(go + 0.2 + rng.gamma(3.0, 0.02), aim) + rng.uniform(0.1, 0.3)
+        behaviour.goals.append((stop, *centre))
+        end = behaviour.move(stop + rng.uniform(0.2, 0.4), centre) + rng.uniform(0.2, 0.5)
+        behaviour.goals.append((end - 0.1, np.nan, np.nan))
+        if end > seconds:
+            return
         if fate == "reward":
-            behaviour.mark(f"{PHASES}.hold_period", start, go)
-            behaviour.mark(f"{PHASES}.reach_period", go, stop)
-            behaviour.mark(f"{PHASES}.return_period", stop, end)
-            behaviour.mark("trials", start, end)
-        else:
-            behaviour.mark(f"{PHASES}.invalid", start, end)
+            for phase, *span in ("hold", start, go), ("reach", go, stop), ("return", stop, end):
+                behaviour.spans[f"{PHASES}.{phase}_period"].append(span)
+        behaviour.spans["trials" if fate == "reward" else f"{PHASES}.invalid"].append((start, end))
         start = end
 
 
-def random_target(behaviour: Behaviour, seconds: float, flavour: Flavour) -> None:
-    """Four reaches to random targets per trial; self-paced, one reach after another for ever."""
-    rng, animal = behaviour.rng, behaviour.animal
-    start = rng.uniform(0.3, 0.8)
-    while start + 7.5 < seconds:
-        now = start if flavour.self_paced else start + rng.uniform(0.3, 0.6)
-        behaviour.mark(f"{PHASES}.hold_period", start, now)
-        failed = rng.random() < 0.1 and not flavour.self_paced
-        for _ in range(rng.integers(1, 4) if failed else 4):
-            target = behaviour.hand
-            while np.linalg.norm(target - behaviour.hand) < 0.4 * animal.reach:
-                target = animal.centre + animal.reach * rng.uniform(-0.9, 0.9, 2)
-            behaviour.aim(now, target)
-            now = behaviour.move(now + 0.18 + rng.gamma(2.0, 0.02), target)
-            now += rng.uniform(0.0, 0.12)  # a short hold in the target
-        behaviour.aim(now, None)
-        if not failed:
-            behaviour.mark("trials", start, now)
-        start = now if flavour.self_paced else now + rng.uniform(0.3, 0.6)
+def next_target(behaviour: Behaviour, cue: float) -> float:
+    """Reach to a random target shown at `cue`; returns when it is acquired, often on the move."""
+    rng, animal, target = behaviour.rng, behaviour.animal, behaviour.hand
+    while np.linalg.norm(target - behaviour.hand) < 0.4 * animal.reach:
+        target = animal.centre + animal.reach * rng.uniform(-0.9, 0.9, 2)
+    behaviour.goals.append((cue, *target))
+    end = behaviour.move(cue + 0.18 + rng.gamma(2.0, 0.02), target, slowness=1.15)
+    return end + rng.uniform(-0.15, 0.1)
 
 
-TASKS: dict[str, Callable[[Behaviour, float, Flavour], None]] = {
-    "center_out_reaching": center_out,
-    "random_target_reaching": random_target,
+def random_target(behaviour: Behaviour, seconds: float) -> None:
+    """Trials of four reaches to random targets; a tenth of them break off after fewer."""
+    rng, start = behaviour.rng, behaviour.rng.uniform(0.3, 0.8)
+    while True:
+        go = end = start + rng.uniform(0.3, 0.6)
+        reaches = rng.integers(1, 4) if rng.random() < 0.1 else 4
+        for _ in range(reaches):
+            end = next_target(behaviour, end)
+        behaviour.goals.append((end, np.nan, np.nan))
+        if end > seconds:
+            return
+        behaviour.spans[f"{PHASES}.hold_period"].append((start, go))
+        if reaches == 4:
+            behaviour.spans["trials"].append((start, end))
+        start = end + rng.uniform(0.3, 0.6)
+
+
+def self_paced(behaviour: Behaviour, seconds: float) -> None:
+    """One random target after another, without trials."""
+    now = behaviour.rng.uniform(0.3, 0.8)
+    while now < seconds:
+        now = next_target(behaviour, now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flavour:
+    """How a laboratory records; the behaviour's frame is that of the public set it imitates."""
+
+    hertz: int  # of the behaviour
+    unit: float  # of length, in cm
+    neurons: int  # per recorded unit: 1 sorted, 2 threshold crossings
+    areas: dict[str, float]  # share of the units
+    tasks: dict[str, Callable[[Behaviour, float], None]]
+
+
+TRIALS = {"center_out_reaching": center_out, "random_target_reaching": random_target}
+PACED = {"random_target_reaching": self_paced}
+FLAVOURS = {
+    "perich": Flavour(hertz=100, unit=1.0, neurons=1, areas={"M1": 0.6, "PMd": 0.4}, tasks=TRIALS),
+    "odoherty": Flavour(hertz=250, unit=0.1, neurons=2, areas={"M1": 0.7, "S1": 0.3}, tasks=PACED),
 }
-
-
-# --- neurons --------------------------------------------------------------------------------
 
 
 def wander(rng: np.random.Generator, steps: int, n: int, tau: float) -> np.ndarray:
     """(steps, n) Ornstein-Uhlenbeck noise of unit variance and time constant `tau` seconds."""
-    keep = np.exp(-STEP / tau)
-    noise = rng.standard_normal((steps, n))
+    keep, noise = np.exp(-STEP / tau), rng.standard_normal((steps, n))
     noise[1:] *= np.sqrt(1 - keep**2)
     return lfilter([1.0], [1.0, -keep], noise, axis=0)
 
 
-def latents(rng: np.random.Generator, behaviour: Behaviour, times: np.ndarray) -> np.ndarray:
-    """(T, N) in (-1, 1): the network's state at times (T,), spaced by STEP.
+def run_network(rng: np.random.Generator, behaviour: Behaviour, times: np.ndarray) -> np.ndarray:
+    """(T, N) in (-1, 1): the latents at times (T,), which are STEP apart.
 
-    Every area sees the movement as it will be a lead later. The recurrent pairs add memory, tanh
-    saturates, and the driving direction turns with the hand's position: no linear filter of a
-    second of spikes undoes all of it.
+    An area sees the movement as it will be a lead later. Rotation adds memory, tanh saturates and
+    the driving direction turns with posture: no linear filter of the spikes undoes all of that.
     """
     animal, drive = behaviour.animal, []
-    goal = behaviour.goal_at(times - VISUAL)
-    for area, lead in enumerate(animal.leads.values()):
-        pos, vel, acc = behaviour.at(times + lead + TAU)
+    goals = np.array(behaviour.goals)
+    goal = goals[np.searchsorted(goals[:, 0], times - VISUAL, side="right") - 1, 1:]
+    goal = (goal - animal.centre) / animal.reach  # (T, 2), NaN where no target shows
+    for inputs, lead in zip(np.split(animal.inputs, len(AREAS)), animal.leads.values()):
+        pos, vel, acc = behaviour.at(times + lead + TAU)  # the network itself lags by about TAU
         pos = (pos - animal.centre) / animal.reach
-        ahead = np.nan_to_num((goal - animal.centre) / animal.reach - pos)
         angle = animal.frame + animal.posture * pos[:, :1]
-        turned = [
-            v * np.cos(angle) - v[:, ::-1] * np.sin(angle) * [1, -1]
-            for v in (vel / 15.0, acc / 120.0)
-        ]
-        speed = np.linalg.norm(vel, axis=1, keepdims=True) / 15.0
-        seen = np.concatenate([turned[0], speed, turned[1], pos, ahead], 1)  # (T, F)
-        rows = slice(area * PER_AREA, (area + 1) * PER_AREA)
-        drive.append(seen @ animal.inputs[rows].T)
-    total = len(animal.bias)
-    drive = np.concatenate(drive, 1) + animal.bias + 0.4 * wander(rng, len(times), total, 0.3)
-    leak, weights = STEP / TAU, STEP / TAU * animal.recurrent.T
-    drive *= leak
-    states, x, r = np.empty_like(drive), np.zeros(total), np.zeros(total)
+        cos, sin = np.cos(angle), np.sin(angle) * [-1, 1]
+        vel, acc = (v * cos + v[:, ::-1] * sin for v in (vel / 15.0, acc / 120.0))
+        speed = np.linalg.norm(vel, axis=1, keepdims=True)
+        drive.append(np.hstack([vel, speed, acc, pos, np.nan_to_num(goal - pos)]) @ inputs.T)
+    leak, total = STEP / TAU, len(animal.bias)
+    drive = leak * (np.hstack(drive) + animal.bias + 0.4 * wander(rng, len(times), total, 0.3))
+    weights, states, x = leak * animal.recurrent.T, np.empty_like(drive), np.zeros(total)
+    r = np.tanh(x)
     for t in range(len(times)):
-        x *= 1 - leak
-        x += r @ weights
-        x += drive[t]
+        x = (1 - leak) * x + r @ weights + drive[t]
         r = np.tanh(x, out=states[t])
     return states
 
 
-def draw_units(rng: np.random.Generator, n: int, flavour: Flavour) -> dict[str, np.ndarray]:
-    """The day's n units of m neurons: areas (n,), loadings (n, m, N) and other facts (n, m)."""
-    names = list(flavour.areas)
-    area = np.sort(rng.choice(len(names), n, p=list(flavour.areas.values())))
-    area = np.array(names)[area]
-    shape = (n, flavour.mixed)
-    total = PER_AREA * len(AREAS)
-    loadings = rng.standard_normal((*shape, total)) * (rng.random((*shape, total)) < 0.35)
-    home = np.repeat(list(AREAS), PER_AREA) == area[:, None, None]
-    return {
-        "area": area,
-        "loadings": loadings * np.where(home, 1.0, 0.25),
-        "rate_hz": np.clip(rng.lognormal(np.log(6.2), 0.75, shape), 0.6, 36.0) / flavour.mixed,
-        "gain": rng.uniform(1.0, 2.2, shape),
-        "threshold": rng.normal(0.6, 0.6, shape),
-        "slow": 0.45 * rng.standard_normal((*shape, 3)),
-        "jitter_s": rng.uniform(-0.02, 0.02, n),
-    }
+def fire(
+    rng: np.random.Generator, states: np.ndarray, hertz: np.ndarray, loadings: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Rates in Hz of n neurons of mean `hertz` (n,), loading (n, N) on the latents (T, N).
 
-
-def rates(rng: np.random.Generator, states: np.ndarray, units: dict) -> tuple[np.ndarray, ...]:
-    """Rates in Hz (T, n, m) from states (T, N): as fired, and without noise and slow gain."""
-    steps, (n, m) = len(states), units["gain"].shape
-    drive = states @ units["loadings"].reshape(n * m, -1).T  # (T, n m)
+    Returns (T, n) as fired and (T, n) free of noise. A rate is silent below a threshold and
+    bounded above; slow noise is shared by all units, and so is a gain that drifts over seconds.
+    """
+    steps, n = len(states), len(hertz)
+    sharpness, threshold = rng.uniform(2.0, 4.4, n), rng.normal(0.6, 0.6, n)
+    to_slow = 0.45 * rng.standard_normal((3, n))
+    drive = states @ loadings.T
     drive = (drive - drive.mean(0)) / drive.std(0)
     slow = wander(rng, steps, 4, 8.0)
-    noise = 0.3 * wander(rng, steps, n * m, 0.15) + slow[:, :3] @ units["slow"].reshape(n * m, 3).T
-    gain, threshold, mean = (units[k].ravel() for k in ("gain", "threshold", "rate_hz"))
-
-    def saturate(h: np.ndarray) -> np.ndarray:  # silent below the threshold, bounded above
-        return 1 / (1 + np.exp(-2 * gain * (h - threshold)))
-
-    clean, fired = saturate(drive), saturate(drive + noise) * np.exp(0.25 * slow[:, 3:])
-    return tuple((f * (mean / f.mean(0))).reshape(steps, n, m) for f in (fired, clean))
+    noise = slow[:, :3] @ to_slow + 0.3 * wander(rng, steps, n, 0.15)
+    clean, fired = (1 / (1 + np.exp(sharpness * (threshold - h))) for h in (drive, drive + noise))
+    fired *= np.exp(0.25 * slow[:, 3:])
+    return tuple(f * np.minimum(hertz / f.mean(0), PEAK) for f in (fired, clean))
 
 
 def spike_train(rng: np.random.Generator, times: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    """(S,) spike times of one neuron whose rate (T,) in Hz is linear between times (T,).
+    """(S,) spike times of a neuron whose rate (T,) in Hz is linear between times (T,).
 
-    Gamma intervals in rescaled time (more regular than Poisson), continuous in time; a spike that
-    would fall into the refractory period of the last one is not fired.
+    Gamma intervals in rescaled time (more regular than Poisson) fall on no grid. A spike within
+    the refractory period of the one before is not fired.
     """
     mass = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) * (STEP / 2))])
-    n = int(mass[-1] + 6 * np.sqrt(mass[-1]) + 10)
-    spikes = np.cumsum(rng.gamma(1.5, 1 / 1.5, n))
+    spikes = np.cumsum(rng.gamma(1.5, 1 / 1.5, int(mass[-1] + 6 * np.sqrt(mass[-1]) + 10)))
     spikes = np.interp(spikes[spikes < mass[-1]], mass, times)
     while (near := np.diff(spikes) < REFRACTORY).any():
-        near[1:] &= ~near[:-1]  # the second of two rejects may be late enough after all
-        spikes = spikes[np.r_[True, ~near]]
+        near[1:] &= ~near[:-1]  # once the first of a run is gone, the next may be late enough
+        spikes = spikes[np.append(True, ~near)]
     return spikes
-
-
-def tuning(rate: np.ndarray, vel: np.ndarray, lead_steps: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Preferred direction in radians (n,) and depth (n,) of rates (T, n) to velocity (T, 2).
-
-    Least squares of the rate on the velocity `lead_steps` (n,) later; depth is the modulation at
-    the session's root mean square speed, as a share of the mean rate.
-    """
-    slopes = np.empty((rate.shape[1], 2))
-    steps = np.arange(len(rate))
-    for lead in np.unique(lead_steps):
-        rows = steps[(steps + lead >= 0) & (steps + lead < len(rate))]
-        x = np.column_stack([np.ones(len(rows)), vel[rows + lead]])
-        mine = lead_steps == lead
-        slopes[mine] = np.linalg.lstsq(x, rate[rows][:, mine])[0][1:].T
-    speed = np.sqrt((vel**2).sum(1).mean())
-    return np.arctan2(slopes[:, 1], slopes[:, 0]), np.hypot(*slopes.T) * speed / rate.mean(0)
 
 
 # --- a session ------------------------------------------------------------------------------
@@ -381,11 +298,12 @@ def simulate(
 ) -> Recording:
     """One session of a simulated animal: the same arguments give the same bytes.
 
-    animal: any name, such as "sim-c". units: fewest and most units, drawn anew every day.
-    `behavior["cursor"]` has pos, vel, acc in the flavour's unit ("perich" cm at 100 Hz, "odoherty"
-    mm at 250 Hz). `Recording.units` has what no laboratory sees: area, lag_s (positive: before
-    the movement), rate_hz, preferred_direction (radians), tuning_depth. Longer sessions of a day
-    have the same units.
+    animal: any name, such as "sim-c". units: fewest and most units, drawn anew every day; longer
+    sessions of a day have the same ones. flavour: "perich" (cm at 100 Hz, sorted units) or
+    "odoherty" (mm at 250 Hz, threshold crossings). `behavior["cursor"]` has pos, vel and acc;
+    `Recording.units` has what no laboratory sees: area, rate_hz, lag_s (positive: before the
+    movement), preferred_direction in radians and tuning_depth, the cosine modulation at the root
+    mean square speed as a share of the mean rate.
     """
     if flavour not in FLAVOURS:
         raise ValueError(f"no flavour {flavour!r}; known: {', '.join(FLAVOURS)}")
@@ -394,64 +312,64 @@ def simulate(
         raise ValueError(f"no task {task!r} in flavour {flavour!r}; known: {', '.join(lab.tasks)}")
     if not animal or "/" in animal:
         raise ValueError(f"animal {animal!r} must be a name without '/', such as 'sim-c'")
-    if not 1 <= units[0] <= units[1]:
-        raise ValueError(f"units {units} must be (fewest, most) with 1 <= fewest <= most")
+    if not (1 <= units[0] <= units[1] and minutes >= 0.5):
+        raise ValueError(f"units {units} must be (fewest, most), minutes {minutes} at least 0.5")
     seconds, who = minutes * 60.0, make_animal(seed, animal)
-    rng_units, rng_moves, rng_noise = (
-        stream(seed, animal, day, task, what) for what in ("units", "moves", "noise")
-    )
-    behaviour = Behaviour(rng=rng_moves, animal=who, hand=who.centre)
-    TASKS[task](behaviour, seconds, lab)
+    draw, moves, noise = (stream(seed, animal, day, task, of) for of in ("units", "moves", "fire"))
+    behaviour = Behaviour(moves, who)
+    lab.tasks[task](behaviour, seconds)
+
     domain = intervals(0.0, seconds)
-    spans = {name: intervals(np.array(rows)) for name, rows in behaviour.phases.items()}
-    if lab.self_paced:  # one long run of reaches: ten blocks of time instead of trials
-        spans = {}
-        edges = np.linspace(0.0, seconds, 11)
-        blocks = intervals(edges[:-1], edges[1:])[rng_moves.permutation(10)]
-        splits = {"train": union(blocks[:8]), "valid": blocks[8:9], "test": blocks[9:]}
-    else:
-        splits = split_trials(domain, spans["trials"], int(rng_moves.integers(2**31)))
+    spans = {name: intervals(np.array(rows)) for name, rows in behaviour.spans.items()}
     busy = [rows for name, rows in spans.items() if name.startswith(PHASES)]
     spans[f"{PHASES}.random_period"] = subtract(domain, union(*busy))
+    if "trials" in spans:
+        splits = split_trials(domain, spans["trials"], int(moves.integers(2**31)))
+    else:  # ten equal blocks of time
+        edges = np.linspace(0.0, seconds, 11)
+        blocks = np.stack([edges[:-1], edges[1:]], -1)[moves.permutation(10)]
+        splits = {"train": union(blocks[:8]), "valid": blocks[8:9], "test": blocks[9:]}
 
-    drawn = draw_units(rng_units, int(rng_units.integers(units[0], units[1] + 1)), lab)
-    area, n = drawn["area"], len(drawn["area"])
-    before = 1.0  # s for the network to settle, and for spikes to be shifted in from
-    times = np.arange(-before, seconds + 0.1, STEP)
-    fired, clean = rates(rng_noise, latents(rng_noise, behaviour, times), drawn)
-    spikes = []
-    for unit in range(n):
-        trains = [spike_train(rng_noise, times, fired[:, unit, m]) for m in range(lab.mixed)]
-        spikes.append(np.concatenate(trains) - drawn["jitter_s"][unit])
-    label = np.repeat(np.arange(n), [len(train) for train in spikes])
-    spikes = np.concatenate(spikes)
-    inside = (spikes >= 0) & (spikes < seconds)
-    order = np.argsort(spikes[inside], kind="stable")
+    n, m = int(draw.integers(units[0], units[1] + 1)), lab.neurons
+    area = np.sort(draw.choice(list(lab.areas), n, p=list(lab.areas.values())))
+    electrode, jitter = np.sort(draw.integers(1, 97, n)), draw.uniform(-0.02, 0.02, n)
+    hertz = np.clip(draw.lognormal(np.log(6.2), 0.75, n * m), 0.6, 36.0) / m
+    loadings = draw.standard_normal((n * m, len(who.bias)))
+    loadings *= draw.random(loadings.shape) < 0.35  # sparse, and mostly on the unit's own area
+    loadings *= np.where(np.repeat(list(AREAS), PER_AREA) == np.repeat(area, m)[:, None], 1, 0.25)
 
-    clean = clean.sum(2)
-    leads = np.array([who.leads[a] for a in area])
-    direction, depth = tuning(
-        clean, behaviour.at(times)[1] / lab.unit, np.round(leads / STEP).astype(int)
-    )
-    electrode = np.sort(rng_units.integers(1, 97, n))
-    stamps = np.arange(round(seconds * lab.rate)) / lab.rate
+    times = np.arange(-1.0, seconds + 0.1, STEP)  # a second for the network to settle
+    rate, clean = fire(draw, run_network(noise, behaviour, times), hertz, loadings)
+    trains = [spike_train(noise, times, rate[:, i]) - jitter[i // m] for i in range(n * m)]
+    spikes = np.concatenate(trains)
+    spike_units = np.repeat(np.arange(n * m) // m, [len(train) for train in trains])
+    order = np.argsort(spikes, kind="stable")
+    order = order[(spikes[order] >= 0) & (spikes[order] < seconds)]
+
+    clean, leads = clean.reshape(len(times), n, m).sum(2), np.array([who.leads[a] for a in area])
+    slopes = np.empty((2, n))  # of the rate, on the velocity a lead later: its cosine tuning
+    for lead in np.unique(leads):
+        vel = behaviour.at(times + lead)[1]
+        vel -= vel.mean(0)
+        slopes[:, leads == lead] = np.linalg.lstsq(vel, clean[:, leads == lead])[0]
+    stamps = np.arange(round(seconds * lab.hertz)) / lab.hertz
     pos, vel, acc = (values / lab.unit for values in behaviour.at(stamps))
     return Recording(
         session_id=f"{animal}_day{day:02d}_{task}",
         subject=animal,
         brainset=f"sim-{flavour}",
-        spike_times=spikes[inside][order],
-        spike_units=label[inside][order].astype(np.int64),
-        unit_ids=np.array([f"{a}/elec{e}/unit_{i}" for i, (a, e) in enumerate(zip(area, electrode))]),
+        spike_times=spikes[order],
+        spike_units=spike_units[order],
+        unit_ids=np.array([f"{area[i]}/elec{electrode[i]}/unit_{i}" for i in range(n)]),
         units={
             "area": area,
             "rate_hz": clean.mean(0),
-            "lag_s": leads + drawn["jitter_s"],
-            "preferred_direction": direction,
-            "tuning_depth": depth,
+            "lag_s": leads + jitter,
+            "preferred_direction": np.arctan2(slopes[1], slopes[0]),
+            "tuning_depth": np.hypot(*slopes) * np.hypot(*vel.std(0)) / clean.mean(0),
         },
         behavior={"cursor": {"timestamps": stamps, "pos": pos, "vel": vel, "acc": acc}},
         domain=domain,
-        intervals=spans,
         splits=splits,
+        intervals=spans,
     )

@@ -1,0 +1,45 @@
+"""A pretrained model meets a session it has never seen (paper, section 2.5).
+
+Unit identification: the network is kept and only the embeddings of the new units and the new
+session learn. Finetuning: the same for the first steps, then everything learns ("gradual
+unfreezing"). From scratch: the same network without its past.
+"""
+
+import torch
+
+from .checkpoint import Checkpoint
+from .model import POYO
+from .recording import Recording
+from .vocabulary import Vocabulary, units_and_sessions
+
+
+def adopt(pretrained: Checkpoint, recordings: list[Recording], *, seed: int) -> Checkpoint:
+    """The pretrained network with the vocabulary of new sessions only.
+
+    New rows are drawn around the mean of the pretrained rows, with their spread. The pretrained
+    checkpoint is left as it was.
+    """
+    units, sessions = units_and_sessions(recordings)
+    generator = torch.Generator().manual_seed(seed)
+    state = pretrained.model.state_dict()
+    for name, vocabulary in (("unit_emb", units), ("session_emb", sessions)):
+        state[f"{name}.weight"] = _new_rows(state[f"{name}.weight"], vocabulary, generator)
+    model = POYO(size=pretrained.size, units=len(units), sessions=len(sessions))
+    model.load_state_dict(state)
+    return Checkpoint(model=model, size=pretrained.size, units=units, sessions=sessions)
+
+
+def _new_rows(table: torch.Tensor, new: Vocabulary, generator: torch.Generator) -> torch.Tensor:
+    # Paper: new rows start from N(0, 0.02²). Here: from the distribution of the learned rows,
+    # where the frozen network knows what to make of them.
+    learned = table[1:]  # without NA
+    noise = torch.randn(len(new), table.shape[1], generator=generator)
+    return learned.mean(0) + noise * learned.std(0, correction=0)
+
+
+def scratch(recordings: list[Recording], size: str, *, seed: int) -> Checkpoint:
+    """A new model for these sessions. Weights are drawn from `seed`."""
+    units, sessions = units_and_sessions(recordings)
+    torch.manual_seed(seed)
+    model = POYO(size=size, units=len(units), sessions=len(sessions))
+    return Checkpoint(model=model, size=size, units=units, sessions=sessions)

@@ -1,0 +1,105 @@
+"""Decoding whole stretches of a session and scoring them: stitching, R² per session."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .config import Windows
+from .recording import contains
+from .sampling import grid
+from .tokens import Session, cut
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """Behaviour of the samples that were decoded: times (T,), target and prediction (T, 2) in the
+    recording's unit, evaluated (T,) bool."""
+
+    times: np.ndarray
+    target: np.ndarray
+    prediction: np.ndarray
+    evaluated: np.ndarray
+
+    @property
+    def r2(self) -> float:
+        """R² over the evaluated samples."""
+        return r2_score(self.target[self.evaluated], self.prediction[self.evaluated])
+
+
+def r2_score(target: np.ndarray, prediction: np.ndarray) -> float:
+    """Mean over the columns of 1 - residual / total sum of squares: (T, C), (T, C) -> float.
+
+    nan where a column does not vary or there are fewer than two samples.
+    """
+    if len(target) < 2:
+        return float("nan")
+    residual = ((target - prediction) ** 2).sum(0)
+    total = ((target - target.mean(0)) ** 2).sum(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.mean(np.where(total > 0, 1 - residual / total, np.nan)))
+
+
+@torch.no_grad()
+def decode(
+    model: torch.nn.Module,
+    latents: dict[str, torch.Tensor],
+    session: Session,
+    domain: np.ndarray,
+    windows: Windows,
+    batch_size: int = 64,
+) -> Decoded:
+    """Decode the intervals `domain` (n, 2) by overlapping windows.
+
+    Predictions for the same sample from different windows are averaged ("stitching"; paper,
+    appendix on evaluation). NaN samples of the behaviour are left out.
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    total = np.zeros((len(session.times), 2))
+    count = np.zeros(len(session.times))
+    starts = grid(domain, windows.length, windows.eval_step)
+    for i in range(0, len(starts), batch_size):
+        part = starts[i : i + batch_size]
+        batch = cut([session], np.zeros(len(part), dtype=int), part, windows.length)
+        inputs = {k: v.to(device) for k, v in (batch | latents).items()}
+        mask = batch["output_mask"].numpy()
+        rows = batch["index"].numpy()[mask]
+        np.add.at(total, rows, model(**inputs).float().cpu().numpy()[mask])
+        np.add.at(count, rows, 1)
+    model.train(was_training)
+    rows = np.flatnonzero(count)
+    times = np.asarray(session.times[rows])
+    return Decoded(
+        times=times,
+        target=np.asarray(session.target[rows], dtype=np.float64),
+        prediction=total[rows] / count[rows, None] * session.readout.scale,
+        evaluated=session.evaluated(times),
+    )
+
+
+def scores(
+    model: torch.nn.Module,
+    latents: dict[str, torch.Tensor],
+    sessions: list[Session],
+    split: str,
+    windows: Windows,
+) -> dict[str, float]:
+    """R² of each session on the "valid" or "test" split, by session id."""
+    return {
+        s.id: decode(model, latents, s, fitting(s, split, windows), windows).r2 for s in sessions
+    }
+
+
+def fitting(session: Session, split: str, windows: Windows) -> np.ndarray:
+    """The split's intervals (n, 2) that a window fits in; shorter trials cannot be decoded."""
+    domain = session.recording.splits[split]
+    return domain[domain[:, 1] - domain[:, 0] >= windows.length - 1e-6]
+
+
+def evaluated_samples(session: Session, split: str, windows: Windows) -> np.ndarray:
+    """(T,) rows of the samples that `decode` scores in a split: what a baseline must predict."""
+    inside = contains(fitting(session, split, windows), session.times)
+    finite = np.isfinite(session.target).all(1)
+    return np.flatnonzero(inside & finite & session.evaluated(np.asarray(session.times)))

@@ -1,0 +1,182 @@
+"""A window of a recording becomes tokens, latents and queries; many windows become one batch.
+
+Every spike is one token: its unit and its time (paper, section 2.1). Each unit also gets a START
+and an END token, so that a silent unit is heard to be silent. Batches are cut from sorted arrays
+by binary search, with no Python loop over spikes or units.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import SIZES, Windows
+from .recording import Recording, contains
+from .sources import Readout, readout_of
+from .vocabulary import Vocabulary
+
+SPIKE, START, END = 0, 1, 2  # rows of the token-type embedding
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Session:
+    """A recording with its readout and its rows in the vocabularies, ready to be cut.
+
+    times: (T,) seconds of the behaviour samples; target: (T, 2) in the recording's unit.
+    """
+
+    recording: Recording
+    readout: Readout
+    row: int
+    unit_rows: np.ndarray  # (U,)
+    times: np.ndarray
+    target: np.ndarray
+    weight_edges: np.ndarray  # (E,) where the loss weight changes, and the E + 1 weights between
+    weight_values: np.ndarray
+
+    @property
+    def id(self) -> str:
+        return self.recording.session_id
+
+    def weights(self, times: np.ndarray) -> np.ndarray:
+        """(T,) float32 loss weight at `times`: the product over the intervals they are in."""
+        return self.weight_values[np.searchsorted(self.weight_edges, times, side="right")]
+
+    def evaluated(self, times: np.ndarray) -> np.ndarray:
+        """(T,) bool: which samples count for R²."""
+        name = self.readout.evaluate
+        if name is None:
+            return np.ones(len(times), dtype=bool)
+        return contains(self.recording.intervals[name], times)
+
+
+def prepare(recording: Recording, units: Vocabulary, sessions: Vocabulary) -> Session:
+    """Give a recording its rows and its target. Unknown names and missing targets raise."""
+    readout = readout_of(recording)
+    if readout.evaluate is not None and readout.evaluate not in recording.intervals:
+        raise ValueError(
+            f"session {recording.session_id!r} has no interval {readout.evaluate!r} to evaluate "
+            f"on; it has {sorted(recording.intervals)}"
+        )
+    series, _, name = readout.target.partition(".")
+    target = recording.behavior[series][name]
+    bad = sum(
+        int((~np.isfinite(target[i : i + 100_000])).any(1).sum())
+        for i in range(0, len(target), 100_000)
+    )
+    if bad:
+        warnings.warn(
+            f"session {recording.session_id!r}: {bad} of {len(target)} samples of "
+            f"{readout.target} are NaN; they count neither in the loss nor in R²",
+            stacklevel=2,
+        )
+    edges, values = _weights(recording, readout)
+    return Session(
+        weight_edges=edges,
+        weight_values=values,
+        recording=recording,
+        readout=readout,
+        row=int(sessions.rows([recording.session_id])[0]),
+        unit_rows=units.rows(recording.unit_names),
+        times=recording.behavior[series]["timestamps"],
+        target=target,
+    )
+
+
+def _weights(recording: Recording, readout: Readout) -> tuple[np.ndarray, np.ndarray]:
+    used = {name: w for name, w in readout.weights.items() if name in recording.intervals}
+    edges = np.unique(np.concatenate([[0.0], *(recording.intervals[n].ravel() for n in used)]))
+    inside = np.concatenate([[edges[0] - 1], (edges[:-1] + edges[1:]) / 2, [edges[-1] + 1]])
+    values = np.ones(len(inside), dtype=np.float32)
+    for name, weight in used.items():
+        values[contains(recording.intervals[name], inside)] *= weight
+    return edges, values
+
+
+def latents(size: str, windows: Windows) -> dict[str, Tensor]:
+    """The latent grid: K embeddings repeated at the middle of every latent step (section 2.2).
+
+    Returns latent_index (L,) and latent_timestamps (L,), L = K * length / latent_step.
+    """
+    per_step = SIZES[size].latents_per_step
+    steps = torch.arange(round(windows.length / windows.latent_step))
+    middle = (steps + 0.5) * windows.latent_step
+    return {
+        "latent_index": torch.arange(per_step).repeat(len(steps)),
+        "latent_timestamps": middle.float().repeat_interleave(per_step),
+    }
+
+
+def cut(
+    sessions: list[Session],
+    which: np.ndarray,
+    starts: np.ndarray,
+    length: float,
+    kept: list[np.ndarray] | None = None,
+) -> dict[str, Tensor]:
+    """Cut and tokenise B windows [start, start + length) of sessions[which] into one batch.
+
+    which: (B,) int, starts: (B,) seconds. kept: for each window a (U,) bool of the units that
+    survive unit dropout, None keeps all. Returns, padded to the longest window (N a multiple of
+    8), all but `index` ready for the model and the loss:
+
+        input_unit_index, input_token_type (B, N) int64, input_timestamps (B, N) float32 seconds
+        from the window's start, input_mask (B, N) bool, session_index (B,), output_timestamps
+        (B, Q), output_mask (B, Q) False for padding and for NaN samples, target (B, Q, 2) over
+        the readout's scale, weight (B, Q) 0 where masked, index (B, Q) row of the sample in its
+        session.
+    """
+    inputs, outputs = [], []
+    for i, (s, start) in enumerate(zip(which, starts)):
+        session = sessions[s]
+        inputs.append(_tokens(session, start, length, None if kept is None else kept[i]))
+        lo, hi = np.searchsorted(session.times, [start, start + length])
+        times = np.asarray(session.times[lo:hi])
+        target = np.asarray(session.target[lo:hi], dtype=np.float64) / session.readout.scale
+        finite = np.isfinite(target).all(1)
+        outputs.append(
+            {
+                "output_timestamps": (times - start).astype(np.float32),
+                "output_mask": finite,
+                "target": np.where(finite[:, None], target, 0.0).astype(np.float32),
+                "weight": session.weights(times) * finite,
+                "index": np.arange(lo, hi),
+            }
+        )
+    batch = _pad(inputs, multiple=8) | _pad(outputs)
+    batch["session_index"] = torch.tensor([sessions[s].row for s in which])
+    return batch
+
+
+def _tokens(session: Session, start: float, length: float, kept: np.ndarray | None) -> dict:
+    recording, rows = session.recording, session.unit_rows
+    lo, hi = np.searchsorted(recording.spike_times, [start, start + length])
+    unit = np.asarray(recording.spike_units[lo:hi])
+    time = np.asarray(recording.spike_times[lo:hi]) - start
+    if kept is not None:
+        spikes = kept[unit]
+        unit, time, rows = unit[spikes], time[spikes], rows[kept]
+    n, u = len(unit), len(rows)
+    return {
+        "input_unit_index": np.concatenate([rows, rows, session.unit_rows[unit]]),
+        "input_timestamps": np.concatenate(
+            [np.zeros(u), np.full(u, length), time], dtype=np.float32
+        ),
+        "input_token_type": np.repeat([START, END, SPIKE], [u, u, n]),
+        "input_mask": np.ones(2 * u + n, dtype=bool),
+    }
+
+
+def _pad(rows: list[dict[str, np.ndarray]], multiple: int = 1) -> dict[str, Tensor]:
+    """Stack arrays of differing lengths, filled up with zeros to the longest."""
+    lengths = [len(next(iter(row.values()))) for row in rows]
+    longest = max(1, -(-max(lengths) // multiple)) * multiple
+    out = {}
+    for key, first in rows[0].items():
+        block = np.zeros((len(rows), longest, *first.shape[1:]), dtype=first.dtype)
+        for i, row in enumerate(rows):
+            block[i, : lengths[i]] = row[key]
+        out[key] = torch.from_numpy(block)
+    return out

@@ -1,0 +1,193 @@
+"""One training loop for every model: pretraining, adapting, one's own recording.
+
+Every step is a function of (seed, step) and of the state saved with it, so a run that was killed
+and started again ends with the same bytes as one that was not.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import ROOT, checkpoint, evaluate, optim
+from .config import Training, Windows, to_dict
+from .model import POYO
+from .sampling import TrainingWindows, keep_units
+from .tokens import Session, cut, latents
+
+SAVE_EVERY = 30.0  # seconds between resume files
+
+
+def loss_of(prediction: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """Weighted mean squared error: (B, Q, 2), batch -> scalar (paper, section 2.3).
+
+    Mean over the two dims, times the weight of the sample, over the sum of all weights.
+    """
+    error = (prediction - batch["target"]).square().mean(-1)  # (B, Q)
+    return (error * batch["weight"]).sum() / batch["weight"].sum().clamp_min(1e-8)
+
+
+def train(
+    model: POYO,
+    sessions: list[Session],
+    training: Training,
+    windows: Windows,
+    *,
+    size: str,
+    seed: int,
+    label: str,
+) -> list[dict]:
+    """Train `model` in place on the sessions' train split.
+
+    Returns the history: a row per validation, {"step", "loss", "valid_r2"}, the loss averaged
+    since the row before, R² averaged over the sessions. Progress goes to stderr. The state is
+    saved while it runs; an interrupted run continues where it was when called again alike.
+    Raises WindowError where no window fits.
+    """
+    set_dropout(model, training)
+    device = next(model.parameters()).device
+    domains = [s.recording.splits["train"] for s in sessions]
+    stream = TrainingWindows(domains, windows.length, seed)
+    fixed = latents(size, windows)
+    optimizer = optim.make(model, training)
+    resume = scratch_dir() / f"{run_hash(model, sessions, training, windows, seed)}.pt"
+    step, history, losses = _resume(resume, model, optimizer)
+    if step:
+        say(f"{label}: resumed at step {step}")
+    began, began_at, saved = time.monotonic(), step, time.monotonic()
+    while step < training.steps:
+        freeze(model, training.frozen < 0 or step < training.frozen)
+        model.train()
+        which, starts = stream.batch(step, training.batch_size)
+        kept = keep_units(sessions, which, training.unit_dropout, (seed, 2, step))
+        batch = cut(sessions, which, starts, windows.length, kept) | fixed
+        batch = {key: value.to(device) for key, value in batch.items()}
+        torch.manual_seed(seed * 1_000_003 + step)  # dropout
+        loss = loss_of(model(**batch), batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        lr, beta1 = optim.schedule(training, step)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+            if beta1 is not None:
+                group["betas"] = (beta1, group["betas"][1])
+        optimizer.step()
+        losses.append(loss.item())
+        if not np.isfinite(losses[-1]):
+            raise FloatingPointError(
+                f"{label}: the loss is {losses[-1]} at step {step}; lower lr ({training.lr})"
+            )
+        step += 1
+        if step % training.eval_every == 0 or step == training.steps:
+            r2 = evaluate.scores(model, fixed, sessions, "valid", windows)
+            row = {"step": step, "loss": np.mean(losses), "valid_r2": np.nanmean([*r2.values()])}
+            history.append({key: round(float(value), 4) for key, value in row.items()})
+            losses = []
+            _report(label, history[-1], training, began, began_at)
+        if time.monotonic() - saved > SAVE_EVERY or step == training.steps:
+            _save(resume, step, history, losses, model, optimizer)
+            saved = time.monotonic()
+    freeze(model, False)
+    model.eval()
+    return history
+
+
+def freeze(model: POYO, frozen: bool) -> None:
+    """Let all parameters learn, or only unit and session embeddings (unit identification)."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not frozen or name.split(".")[0] in optim.EMBEDDINGS)
+
+
+def set_dropout(model: POYO, training: Training) -> None:
+    """Give the model the dropout rates of a run."""
+    model.dropout.p = training.lin_dropout
+    for module in model.modules():
+        if hasattr(module, "to_out"):
+            module.dropout = training.atn_dropout
+        elif isinstance(module, torch.nn.Dropout) and module is not model.dropout:
+            module.p = training.ffn_dropout
+
+
+def device() -> torch.device:
+    """The first GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def say(line: str) -> None:
+    """Progress, to stderr: it is not part of a notebook's story."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _report(label: str, row: dict, training: Training, began: float, began_at: int) -> None:
+    seconds = time.monotonic() - began
+    done = row["step"] - began_at
+    left = round(seconds / done * (training.steps - row["step"]))
+    rate = done * training.batch_size / seconds
+    say(
+        f"{label}: step {row['step']}/{training.steps}  loss {row['loss']:.3f}  "
+        f"valid R² {row['valid_r2']:.3f}  {rate:.0f} windows/s  {left // 60}m{left % 60:02d}s left"
+    )
+
+
+# --- resuming -------------------------------------------------------------------------------
+
+
+def scratch_dir() -> Path:
+    """Where resume files lie: outside every DVC output, cleared when their stage has ended."""
+    return Path(os.environ.get("POYO_SCRATCH", ROOT / "runs" / "scratch" / "interactive"))
+
+
+def run_hash(
+    model: POYO, sessions: list[Session], training: Training, windows: Windows, seed: int
+) -> str:
+    """A name for all that determines a run: config, seed, data, first weights, code, threads."""
+    digest = hashlib.sha256()
+    facts = [to_dict(training), to_dict(windows), seed, torch.get_num_threads(), torch.__version__]
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    for name in ("model", "tokens", "sampling", "optim", "train", "evaluate"):
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    for name, value in model.state_dict().items():
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    for session in sessions:
+        recording = session.recording
+        digest.update(f"{session.id} {session.readout} {session.row}".encode())
+        digest.update(session.unit_rows.tobytes())
+        for array in (recording.spike_times, recording.spike_units, session.target):
+            # the ends and the length tell recordings apart without reading a corpus through
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array[:1000]).tobytes())
+            digest.update(np.ascontiguousarray(array[-1000:]).tobytes())
+        digest.update(recording.splits["train"].tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _save(path: Path, step: int, history: list, losses: list, model, optimizer) -> None:
+    checkpoint.write(
+        path,
+        {
+            "step": step,
+            "history": history,
+            "losses": losses,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        },
+    )
+
+
+def _resume(path: Path, model, optimizer) -> tuple[int, list, list]:
+    if not path.exists():
+        return 0, [], []
+    try:
+        state = checkpoint.read(path)
+    except checkpoint.CheckpointError as error:
+        say(f"starting over: {error}")
+        return 0, [], []
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"], state["history"], state["losses"]
