@@ -219,14 +219,16 @@ class POYO(nn.Module):
         latent_timestamps: Tensor,
         session_index: Tensor,
         output_timestamps: Tensor,
+        output_mask: Tensor,
         **_,
     ) -> Tensor:
         """Decode a batch of windows; other keys of the batch (targets, masks) are ignored.
 
         input_unit_index, input_token_type: (B, N) int; input_timestamps: (B, N) seconds from the
         window's start; input_mask: (B, N) bool, False is padding. latent_index,
-        latent_timestamps: (L,). session_index: (B,). output_timestamps: (B, Q) seconds.
-        Returns (B, Q, 2), the decoded behaviour over its scale.
+        latent_timestamps: (L,). session_index: (B,). output_timestamps: (B, Q) seconds, and
+        output_mask: (B, Q) bool. Returns (B, Q, 2), the decoded behaviour over its scale, 0 where
+        masked.
         """
         latent_time = self.rotary_emb(latent_timestamps)  # (L, 1, K/4)
         z = self.latent_emb(latent_index)  # (L, D), the same for every window
@@ -237,7 +239,9 @@ class POYO(nn.Module):
         for attention, feed_forward in self.proc_layers:
             z = z + self.dropout(attention(z, latent_time))
             z = z + self.dropout(feed_forward(z))
-        return self.readout(self.decode(z, latent_time, session_index, output_timestamps))
+        o = self.decode(z, latent_time, session_index, output_timestamps)[output_mask]  # (m, D)
+        o = self.readout(o + self.dec_ffn(o))  # (m, 2), the m real queries of the batch
+        return o.new_zeros(*output_mask.shape, o.shape[-1]).masked_scatter(output_mask[..., None], o)
 
     def encode(self, z, latent_time, unit_index, timestamps, token_type, mask) -> Tensor:
         """Latents z (L, D) gather the input tokens of each window: -> (B, L, D)."""
@@ -258,5 +262,4 @@ class POYO(nn.Module):
         q = rotate(q, self.rotary_emb(timestamps))  # (B, Q, H, K)
         k, v = self.dec_atn.keys_values(z).chunk(2, dim=-2)  # (B, L, H, K)
         out = attend(q, rotate(k, latent_time), v, self.dec_atn.p)
-        o = session + self.dec_atn.to_out(out.flatten(-2))  # (B, Q, D)
-        return o + self.dec_ffn(o)
+        return session + self.dec_atn.to_out(out.flatten(-2))  # (B, Q, D)

@@ -5,8 +5,9 @@
     python -m poyo.notebook render NAME [--from KEY]        -> notebooks/rendered/NAME.ipynb
 
 The source is a percent script without outputs. Stages depend on its code cells alone and execute
-those, so an edit of the prose re-trains nothing and still reaches the page. The page holds nothing
-that differs between two runs (times, ids, paths, progress): `dvc repro -f` leaves no git diff.
+those, so an edit of the prose re-trains nothing and still reaches the page. What is kept of a run
+holds nothing that differs between two runs (times, random ids, progress), neither the page in git
+nor the executed notebook whose hash is in dvc.lock: `dvc repro -f` leaves no git diff.
 """
 
 import argparse
@@ -73,9 +74,7 @@ def run(
     if not path.is_file():
         raise NotebookError(f"no runs/code/{name}.py: `python -m poyo.notebook code {name}` first")
     if _code_text(source) != path.read_text(encoding="utf-8"):
-        print(
-            f"note: notebooks/{name}.py has newer code than runs/code/{name}.py", file=sys.stderr
-        )
+        print(f"note: runs/code/{name}.py is older than the notebook", file=sys.stderr)
 
     nb, parameters = _read(path), dict(parameters or {})
     declared = _declared(nb)
@@ -89,19 +88,30 @@ def run(
 
     params = root / "params.yaml"
     profile = _yaml(params.read_text(encoding="utf-8")) if params.is_file() else None
-    nb.metadata = {**METADATA, "poyo": {"profile": str((profile or {}).get("profile"))}}
-    # Relative, so that the executed notebook does not tell where the repository lies.
+    # Relative, so that no output or message tells where the repository lies.
     scratch = Path("runs/scratch") / f"{key or name}.running.ipynb"
     output = root / "runs/notebooks" / f"{key or name}.ipynb"
+    nb.metadata = METADATA
     _write(root / scratch, nbformat.writes(nb))
     with contextlib.chdir(root), _kernel_environment(root):
-        _execute(scratch, parameters, f"notebooks/{name}.py")
+        nb = _execute(scratch, parameters, f"notebooks/{name}.py")
+
+    nb.metadata = {**METADATA, "poyo": {"profile": str((profile or {}).get("profile"))}}
+    for cell in nb.cells:
+        del cell.metadata["papermill"]
+        cell.outputs = _stable(cell.outputs)
+        if _tagged(cell, "injected-parameters"):
+            # Anew, since papermill's own spelling depends on whether `black` is installed.
+            lines = [f"{k} = {v!r}" for k, v in parameters.items()]
+            cell.source = "\n".join(["# Parameters", *lines])
+    _number(nb)
+    _write(root / scratch, nbformat.writes(nb))
     output.parent.mkdir(parents=True, exist_ok=True)
     os.replace(root / scratch, output)
     return output
 
 
-def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> None:
+def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> Any:
     """papermill, in place and without its noise; a failure becomes one message."""
     import nbformat
     import papermill
@@ -119,6 +129,7 @@ def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> None:
             stderr_file=sys.stderr,
             start_timeout=300,  # seconds: other stages may keep the same cores busy
             iopub_timeout=300,
+            record_timing=False,
             extra_arguments=[
                 "--IPKernelApp.log_level=CRITICAL",  # it warns of TCP at every start
                 # What child processes and C libraries print comes when it comes: it goes straight
@@ -131,7 +142,8 @@ def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> None:
     except DeadKernelError:
         dead = True
 
-    ran = _code_cells(nbformat.read(scratch, as_version=4))
+    nb = nbformat.read(scratch, as_version=4)
+    ran = _code_cells(nb)
     errors = [(c, o.ename, o.evalue) for c in ran for o in c.outputs if o.output_type == "error"]
     if dead:
         cell = [c for c in ran if c.metadata.papermill.start_time][-1]
@@ -140,7 +152,7 @@ def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> None:
         cell, *what = errors[0]
         reason = ": ".join(filter(None, what))
     else:
-        return
+        return nb
     raise NotebookError(
         f"{title}, cell `{_first_line(cell)}`: {reason}\nexecuted so far: {scratch}"
     )
@@ -152,40 +164,30 @@ def render(name: str, key: str | None = None, root: Path = ROOT) -> Path:
     The page, notebooks/rendered/NAME.ipynb, has the same bytes whenever it says the same.
     """
     import nbformat
-    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+    from nbformat.v4 import new_markdown_cell, new_notebook
 
     nb, path = _read(_source(name, root)), root / "runs/notebooks" / f"{key or name}.ipynb"
     again = f"run its stage again (`dvc repro`, or `code` and `run` of {name})"
     if not path.is_file():
         raise NotebookError(f"no runs/notebooks/{path.name}: {again}")
     executed = nbformat.read(path, as_version=4)
-    ran = [c for c in _code_cells(executed) if not _tagged(c, "injected-parameters")]
-    if [c.source for c in ran] != [c.source for c in _code_cells(nb)]:
+    ran = [cell for cell in executed.cells if not _tagged(cell, "injected-parameters")]
+    if [cell.source for cell in ran] != [cell.source for cell in _code_cells(nb)]:
         raise NotebookError(f"notebooks/{name}.py has other code than was executed: {again}")
 
-    profile, values = executed.metadata.poyo.profile, executed.metadata.papermill.parameters
     banner = (
-        f"*Generated from `notebooks/{name}.py` by `dvc repro` (profile **{profile}**): "
-        "edit that file, not this one.*"
+        f"*Generated from `notebooks/{name}.py` by `dvc repro` (profile "
+        f"**{executed.metadata.poyo.profile}**): edit that file, not this one.*"
     )
-    cells = [new_markdown_cell(banner)]
+    cells, ran = [new_markdown_cell(banner)], executed.cells
     for cell in nb.cells:
         cells.append(cell)
         if cell.cell_type == "code":
-            cell.outputs = _outputs(ran.pop(0), f"notebooks/{name}.py", root)
-        if _tagged(cell, "parameters") and values:
-            # Anew, since papermill's own spelling depends on whether `black` is installed.
-            lines = ["# Parameters", *(f"{k} = {v!r}" for k, v in sorted(values.items()))]
-            tags = {"tags": ["injected-parameters"]}
-            cells.append(new_code_cell("\n".join(lines), metadata=tags))
-    for i, cell in enumerate(cells, start=1):
-        cell.id = f"cell-{i:02d}"
+            cell.outputs = _shown(ran.pop(0), f"notebooks/{name}.py", root)
+        while ran and _tagged(ran[0], "injected-parameters"):
+            cells.append(ran.pop(0))
     page = new_notebook(cells=cells, metadata=METADATA)
-    for count, cell in enumerate(_code_cells(page), start=1):
-        for node in (cell, *cell.outputs):
-            if "execution_count" in node:
-                node.execution_count = count
-
+    _number(page)
     text = nbformat.writes(page) + "\n"
     if (size := len(text.encode())) > MAX_BYTES:
         part, line = max((len(json.dumps(cell)), _first_line(cell)) for cell in cells)
@@ -198,37 +200,53 @@ def render(name: str, key: str | None = None, root: Path = ROOT) -> Path:
     return path
 
 
-def _outputs(cell: Any, title: str, root: Path) -> list[Any]:
-    """The outputs of an executed cell that a page shows, refusing what differs between runs."""
-    where = f"{title}, output of the cell `{_first_line(cell)}`"
-    shown: list[Any] = []
+def _stable(outputs: list[Any]) -> list[Any]:
+    """Outputs without what depends on timing."""
+    kept: list[Any] = []
+    for output in outputs:
+        stream = output.output_type == "stream"
+        if stream and output.name == "stderr":
+            continue  # progress, rates and warnings with paths: they were for the terminal
+        if stream and kept and kept[-1].output_type == "stream":
+            kept[-1].text += output.text  # a text comes in pieces, cut by the clock
+        else:
+            kept.append(output)
+    return kept
+
+
+def _number(nb: Any) -> None:
+    """Cells carry random ids, and counts that skip the cells which only a page has."""
+    for i, cell in enumerate(nb.cells, start=1):
+        cell.id = f"cell-{i:02d}"
+    for count, cell in enumerate(_code_cells(nb), start=1):
+        for node in (cell, *cell.outputs):
+            if "execution_count" in node:
+                node.execution_count = count
+
+
+def _shown(cell: Any, title: str, root: Path) -> list[Any]:
+    """One form of each output, refusing what differs between runs or between computers."""
+    where = f"{title}, cell `{_first_line(cell)}`"
     for output in cell.outputs:
         if output.output_type == "error":
             raise NotebookError(f"{where}: {output.ename}: {output.evalue}")
-        if output.output_type != "stream":
-            if widget := [mime for mime in output.data if "widget" in mime]:
+        if output.output_type == "stream":
+            texts = [output.text]
+        else:
+            if widget := [kind for kind in output.data if "widget" in kind]:
+                raise NotebookError(f"{where}: {widget[0]} is blank on a page; print or plot it")
+            forms = {"image/png" if "image/png" in output.data else "text/html", *TEXT}
+            output.data = {k: v for k, v in output.data.items() if k in forms}
+            output.metadata = {k: v for k, v in output.metadata.items() if k in forms}
+            # Not in pictures: their letters can spell /tmp.
+            texts = [v for k, v in output.data.items() if k != "image/png"]
+        for text in texts:
+            if found := re.search(_unstable(root), text):
                 raise NotebookError(
-                    f"{where}: {widget[0]} stays blank on a page; plot or print it"
+                    f"{where} shows `{found[0].strip()}`, which is not the same everywhere: "
+                    "print a value instead, or end the line with `;`"
                 )
-            keep = {"image/png" if "image/png" in output.data else "text/html", *TEXT}
-            output.data = {k: v for k, v in output.data.items() if k in keep}
-            output.metadata = {k: v for k, v in output.metadata.items() if k in keep}
-        elif output.name == "stderr":
-            continue  # progress, rates and warnings with paths: they were for the terminal
-        elif shown and shown[-1].output_type == "stream":
-            shown[-1].text += output.text  # a text comes in pieces that depend on timing
-            continue
-        shown.append(output)
-    for output in shown:
-        texts = {"text": output.text} if output.output_type == "stream" else output.data
-        for kind, text in texts.items():
-            # Only text: the letters of a picture can spell /tmp.
-            if kind.startswith("text") and (found := re.search(_unstable(root), text)):
-                raise NotebookError(
-                    f"{where}: `{found[0].strip()}` differs from run to run or from one computer "
-                    "to the next; print a value instead, or end the line with `;`"
-                )
-    return shown
+    return cell.outputs
 
 
 def _unstable(root: Path) -> str:

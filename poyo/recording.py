@@ -7,7 +7,6 @@ session (`sources`), or how it becomes tokens (`tokens`).
 Intervals are float arrays of shape (n, 2): rows of [start, end), sorted, in seconds.
 """
 
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -441,6 +440,4 @@ def read_series(group: h5py.Group, path: Path) -> dict[str, np.ndarray]:
 
 def read_id(file: h5py.File, name: str, default: str) -> str:
     value = file[name].attrs.get("id", default) if name in file else default
-    if name == "session" and value == default:
-        warnings.warn(f"{file.filename} names no session; using {default!r}", stacklevel=3)
     return value.decode() if isinstance(value, bytes) else str(value)

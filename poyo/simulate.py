@@ -154,8 +154,8 @@ def center_out(behaviour: Behaviour, seconds: float) -> None:
         if end > seconds:
             return
         if fate == "reward":
-            for phase, *span in ("hold", start, go), ("reach", go, stop), ("return", stop, end):
-                behaviour.spans[f"{PHASES}.{phase}_period"].append(span)
+            for phase, a, b in ("hold", start, go), ("reach", go, stop), ("return", stop, end):
+                behaviour.spans[f"{PHASES}.{phase}_period"].append((a, b))
         behaviour.spans["trials" if fate == "reward" else f"{PHASES}.invalid"].append((start, end))
         start = end
 
@@ -250,7 +250,7 @@ def run_network(rng: np.random.Generator, behaviour: Behaviour, times: np.ndarra
 
 def fire(
     rng: np.random.Generator, states: np.ndarray, hertz: np.ndarray, loadings: np.ndarray
-) -> tuple[np.ndarray, ...]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Rates in Hz of n neurons of mean `hertz` (n,), loading (n, N) on the latents (T, N).
 
     Returns (T, n) as fired and (T, n) free of noise. A rate is silent below a threshold and
@@ -260,12 +260,13 @@ def fire(
     sharpness, threshold = rng.uniform(2.0, 4.4, n), rng.normal(0.6, 0.6, n)
     to_slow = 0.45 * rng.standard_normal((3, n))
     drive = states @ loadings.T
-    drive = (drive - drive.mean(0)) / drive.std(0)
+    drive = (drive - drive.mean(0)) / (drive.std(0) + 1e-9)
     slow = wander(rng, steps, 4, 8.0)
     noise = slow[:, :3] @ to_slow + 0.3 * wander(rng, steps, n, 0.15)
     clean, fired = (1 / (1 + np.exp(sharpness * (threshold - h))) for h in (drive, drive + noise))
     fired *= np.exp(0.25 * slow[:, 3:])
-    return tuple(f * np.minimum(hertz / f.mean(0), PEAK) for f in (fired, clean))
+    fired *= np.minimum(hertz / fired.mean(0), PEAK)
+    return fired, clean * (fired.mean(0) / clean.mean(0))
 
 
 def spike_train(rng: np.random.Generator, times: np.ndarray, rate: np.ndarray) -> np.ndarray:

@@ -1,0 +1,36 @@
+"""Figures and tables that stay: one way to save each, with the numbers behind it."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from . import ROOT, replacing
+
+FIGURES = ROOT / "figures"
+
+
+def save(fig: Figure, name: str, data: pd.DataFrame | None = None) -> None:
+    """Write figures/<name>.png and, where given, the numbers it shows as figures/data/<name>.csv.
+
+    The PNG carries no software version, so that its bytes depend on the picture alone.
+    """
+    with replacing(FIGURES / f"{name}.png") as scratch:
+        fig.savefig(scratch, format="png", metadata={"Software": None})
+    if data is not None:
+        csv(data, name)
+
+
+def csv(data: pd.DataFrame, name: str) -> None:
+    """Write figures/data/<name>.csv with four decimals."""
+    with replacing(FIGURES / "data" / f"{name}.csv") as scratch:
+        data.to_csv(scratch, index=False, float_format="%.4f", lineterminator="\n")
+
+
+def markdown(rows: list[dict[str, str]], name: str, caption: str) -> str:
+    """Write figures/tables/<name>.md and return it: a row per dict, columns by their keys."""
+    columns = list(rows[0])
+    lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
+    lines += [" | ".join(str(row[column]) for column in columns) for row in rows]
+    text = "\n".join(f"| {line} |" for line in lines) + f"\n\n{caption}\n"
+    with replacing(FIGURES / "tables" / f"{name}.md") as scratch:
+        scratch.write_text(text)
+    return text

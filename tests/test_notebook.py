@@ -1,0 +1,399 @@
+"""Stages made of notebooks: what counts as code, what a run leaves behind, what a page may say."""
+
+import contextlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from poyo import notebook
+from poyo.notebook import NotebookError, code, main, render, run
+
+DEMO = """\
+# %% [markdown]
+# # Demo
+# Words about the demo.
+
+# %% tags=["parameters"]
+rate = 0.1  # per step
+steps = 3
+size = "a=b"
+session = None
+flag = False
+bins = [1]
+
+# %%
+import os
+import sys
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+# %% [markdown]
+# More words.
+
+# %%
+def square(x):
+    return x * x
+# %% [markdown]
+# Words with no blank line around them.
+# %%
+for step in range(3):
+    print("loss", square(step), flush=True)
+    print("step", step, "took 0.123 s", file=sys.stderr, flush=True)
+print({"a", "b", "c", "d", "e", "f"}, "leak" in globals())
+os.system("echo from a child");
+
+# %%
+[rate, steps, size, session, flag, bins]
+
+# %%
+plt.plot([1, 2, 3]);
+
+# %%
+pd.DataFrame({"R2": [0.5, 0.75]}, index=["ours", "paper"])
+"""
+
+PARAMETERS = {
+    "rate": ("-1e-05", -1e-05),
+    "steps": ("7", 7),
+    "size": ("5M", "5M"),
+    "session": ("2013-10-03", "2013-10-03"),
+    "flag": ("true", True),
+    "bins": ("[0.5, no, null]", [0.5, "no", None]),
+}
+"""Name: what is typed, what the notebook gets."""
+
+
+def write(root: Path, name: str, text: str) -> Path:
+    path = root / "notebooks" / f"{name}.py"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def files(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """The demo run twice, as `typed` and as `called`, by a person with settings of their own."""
+    root, home = tmp_path_factory.mktemp("repository"), tmp_path_factory.mktemp("home")
+    write(root, "demo", DEMO)
+    (root / "params.yaml").write_text("profile: smoke\n")
+    kernel = home / "jupyter/kernels/python3/kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
+    startup = home / "ipython/profile_default/startup/leak.py"
+    startup.parent.mkdir(parents=True)
+    startup.write_text("leak = 1\n")
+    terminal = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(terminal):
+        patch.setattr(notebook, "ROOT", root)
+        patch.chdir(home)
+        for key, value in {
+            "JUPYTER_DATA_DIR": str(home / "jupyter"),
+            "JUPYTER_PREFER_ENV_PATH": "0",
+            "IPYTHONDIR": str(home / "ipython"),
+            "PYTHONSTARTUP": str(startup),
+            "MPLBACKEND": "agg",
+        }.items():
+            patch.setenv(key, value)
+        patch.delenv("PYTEST_CURRENT_TEST", raising=False)  # a kernel that sees it captures less
+        assert main(["code", "demo"]) == 0
+        typed = [text for name, (text, _) in PARAMETERS.items() for text in (name, text)]
+        assert main(["run", "demo", "--as", "typed", "-p", *typed[:4], "-p", *typed[4:]]) == 0
+        run("demo", "called", {name: value for name, (_, value) in PARAMETERS.items()}, root)
+    (root / "terminal").write_text(terminal.getvalue())
+    return root
+
+
+@pytest.fixture
+def root(executed, tmp_path):
+    return shutil.copytree(executed, tmp_path / "root")
+
+
+def add_output(root: Path, *outputs: dict) -> None:
+    """Put outputs in place of those of the last cell of the run `typed`."""
+    path = root / "runs/notebooks/typed.ipynb"
+    nb = json.loads(path.read_text())
+    nb["cells"][-1]["outputs"] = outputs
+    path.write_text(json.dumps(nb))
+
+
+def stdout(text: str) -> dict:
+    return {"output_type": "stream", "name": "stdout", "text": text}
+
+
+def display(**data: str) -> dict:
+    data = {kind.replace("_", "/", 1): text for kind, text in data.items()}
+    return {"output_type": "display_data", "metadata": {}, "data": data}
+
+
+def test_the_code_of_a_notebook_is_its_code_cells(root):
+    path = code("demo", root)
+    text = path.read_text()
+    assert path == root / "runs/code/demo.py" and "ords" not in text
+    assert '# %% tags=["parameters"]\nrate = 0.1  # per step\n' in text
+    assert len(re.findall("^# %%", text, re.M)) == len(re.findall("^# %%( tags.*)?$", DEMO, re.M))
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        DEMO.replace("Words", "Better words"),
+        DEMO.replace("# %%\nplt", "# %% [markdown]\n# A cell more.\n\n\n\n# %%\nplt"),
+        DEMO.replace("\n# %% [markdown]\n# More words.\n", ""),
+        DEMO.replace("# %% [markdown]\n# Words with no blank line around them.\n", ""),
+        DEMO.replace("# More words.", '"""\nMore $x$ words.\n"""\n\n'),
+        "# %% [raw]\n# raw\n\n" + DEMO + "\n\n\n# %%\n",
+    ],
+)
+def test_prose_is_not_code(root, prose):
+    before = code("demo", root).read_bytes()
+    assert prose != DEMO
+    write(root, "demo", prose)
+    assert code("demo", root).read_bytes() == before
+
+
+@pytest.mark.parametrize("part", ["# per step", "steps = 3", 'tags=["parameters"]'])
+def test_a_comment_a_value_and_a_tag_are_code(root, part):
+    before = code("demo", root).read_bytes()
+    write(root, "demo", DEMO.replace(part, part.swapcase()))
+    assert code("demo", root).read_bytes() != before
+
+
+def test_two_runs_give_the_same_page(root):
+    page = render("demo", "typed", root).read_bytes()
+    assert render("demo", "called", root).read_bytes() == page
+    assert page.endswith(b"}\n")
+    nb = json.loads(page)
+    assert nb["metadata"] == notebook.METADATA
+    assert [cell["id"] for cell in nb["cells"]] == [f"cell-{i:02d}" for i in range(1, 13)]
+    counts = [c["execution_count"] for c in nb["cells"] if c["cell_type"] == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+    banner = "".join(nb["cells"][0]["source"])
+    assert "`notebooks/demo.py`" in banner and "**smoke**" in banner and "\n" not in banner
+
+
+def test_a_page_shows_text_figures_and_tables(root):
+    cells = json.loads(render("demo", "typed", root).read_text())["cells"]
+    narrative, values, figure, table = [cell["outputs"] for cell in cells[-4:]]
+    assert [o["name"] for o in narrative] == ["stdout"]
+    assert "".join(narrative[0]["text"][:3]) == "loss 0\nloss 1\nloss 4\n"
+    assert narrative[0]["text"][3].endswith("} False\n"), "no start-up file had a say"
+    assert len(narrative[0]["text"]) == 4, "and no child process"
+    assert set(figure[0]["data"]) == {"image/png", "text/plain"}
+    assert set(table[0]["data"]) == {"text/html", "text/plain"}
+    assert values[0]["execution_count"] == cells[-3]["execution_count"]
+
+
+def test_parameters_arrive_with_their_types_and_are_shown(root):
+    cells = json.loads(render("demo", "typed", root).read_text())["cells"]
+    expected = {name: value for name, (_, value) in PARAMETERS.items()}
+    assert eval("".join(cells[-3]["outputs"][0]["data"]["text/plain"])) == [*expected.values()]
+    tags = [cell["metadata"].get("tags") for cell in cells[:5]]
+    assert tags == [None, None, ["parameters"], ["injected-parameters"], None]
+    shown: dict = {}
+    exec("".join(cells[3]["source"]), {}, shown)
+    assert shown == expected
+    assert "".join(cells[3]["source"]).splitlines()[:4:3] == ["# Parameters", "size = '5M'"]
+
+
+def test_progress_goes_to_the_terminal_and_nothing_else_does(executed):
+    lines = (executed / "terminal").read_text().splitlines()
+    assert lines == [f"step {i} took 0.123 s" for i in range(3)] * 2
+
+
+def test_the_executed_notebook_is_moved_from_scratch(executed):
+    assert {p.name for p in executed.glob("runs/notebooks/*")} == {"typed.ipynb", "called.ipynb"}
+    assert not [*executed.glob("runs/scratch/*.ipynb")]
+
+
+def test_new_prose_reaches_the_page_without_a_run(root):
+    before = render("demo", "typed", root).read_text()
+    write(root, "demo", DEMO.replace("More words", "New words"))
+    code("demo", root)
+    after = render("demo", "typed", root).read_text()
+    assert after == before.replace("More words", "New words") != before
+
+
+def test_new_code_is_not_shown_with_old_outputs(root):
+    page = render("demo", "typed", root)
+    page.unlink()
+    for text in (DEMO.replace("x * x", "x * x * x"), DEMO + "\n# %%\nrate\n"):
+        write(root, "demo", text)
+        code("demo", root)
+        with pytest.raises(NotebookError, match=r"other code.*again"):
+            render("demo", "typed", root)
+    assert not page.exists()
+
+
+def test_a_run_leaves_the_same_bytes(root):
+    paths = [root / f"runs/notebooks/{key}.ipynb" for key in ("typed", "called")]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    for word in ('papermill"', "iopub", "duration", "took 0.123 s\\n", str(root.parent)):
+        assert word not in paths[0].read_text()
+
+
+def test_the_pieces_of_a_stream_are_joined(root, monkeypatch):
+    noise = {"output_type": "stream", "name": "stderr", "text": "50%"}
+    kept = []
+    for pieces in (["ab\nc"], ["a", noise, "b\n", "c"], [noise, "ab", noise, "\nc", noise]):
+
+        def chopped(scratch, parameters, title, pieces=pieces):
+            nb = nbformat.read(scratch, as_version=4)
+            outputs = [stdout(piece) if isinstance(piece, str) else piece for piece in pieces]
+            nb.cells[-1].outputs = [nbformat.from_dict(o) for o in [*outputs, display(), *outputs]]
+            for cell in nb.cells:
+                cell.metadata.papermill = {}
+            return nb
+
+        monkeypatch.setattr(notebook, "_execute", chopped)
+        kept.append(run("demo", root=root).read_bytes())
+    assert kept[0] == kept[1] == kept[2] and b"50%" not in kept[0]
+    assert len(json.loads(kept[0])["cells"][-1]["outputs"]) == 3
+
+
+def test_a_page_keeps_one_form_of_each_output(root):
+    add_output(
+        root,
+        display(
+            image_png=f"+{tempfile.gettempdir()}/",
+            text_html="<b>",
+            text_plain="a",
+            **{"image_svg+xml": "<svg>"},
+        ),
+        display(text_html="<b>b</b>", text_plain="b", application_json="{}"),
+        display(text_plain="ratio 3/4, and/or, https://x.org/home/page, ./tmp/x at 0"),
+    )
+    outputs = json.loads(render("demo", "typed", root).read_text())["cells"][-1]["outputs"]
+    kinds = [sorted(output["data"]) for output in outputs]
+    assert kinds == [["image/png", "text/plain"], ["text/html", "text/plain"], ["text/plain"]]
+
+
+@pytest.mark.parametrize(
+    "output, complaint",
+    [
+        (display(text_plain="<Model at 0x7f00>"), " at 0x|at 0x7f00"),
+        (stdout(f"saved {Path.home()}/runs"), "`/"),
+        (stdout("saved '/home/someone/runs'"), "`/home/someone`"),
+        (display(text_html=f"<a href='{tempfile.gettempdir()}/x'>"), "`/"),
+        (display(text_html='<table id="T_0a1b2">'), "T_0a1b2"),
+        (display(text_plain="x", **{"application_vnd.jupyter.widget-view+json": "{}"}), "widget"),
+        ({"output_type": "error", "ename": "E", "evalue": "v", "traceback": []}, "E: v"),
+        (display(image_png="A" * 400_000), r"more than 300; .*`pd.DataFrame.*\(400 kB\)"),
+    ],
+)
+def test_a_page_refuses_what_would_change_or_weigh(root, output, complaint):
+    add_output(root, output)
+    with pytest.raises(NotebookError, match=complaint) as caught:
+        render("demo", "typed", root)
+    assert "pd.DataFrame({" in str(caught.value), "names the cell"
+    assert not (root / "notebooks/rendered").exists()
+
+
+def test_a_page_refuses_where_the_repository_lies(root):
+    add_output(root, stdout(f"in {root}, "))
+    with pytest.raises(NotebookError, match=re.escape("`/")):
+        render("demo", "typed", root)
+
+
+def test_an_unknown_parameter_stops_before_anything_starts(root, monkeypatch, capsys):
+    monkeypatch.setattr(notebook, "ROOT", root)
+    monkeypatch.setattr(notebook, "_execute", lambda *_: pytest.fail("started"))
+    before = files(root)
+    assert main(["run", "demo", "-p", "steps", "5", "step", "3"]) == 1
+    error = capsys.readouterr().err
+    assert "no parameter 'step' (did you mean 'steps'?)" in error
+    assert "rate, steps, size, session, flag, bins" in error
+    write(root, "plain", "# %%\nrate = 1\n")
+    code("plain", root)
+    with pytest.raises(NotebookError, match="declares: none"):
+        run("plain", parameters={"rate": 2}, root=root)
+    assert main(["run", "demo", "-p", "steps"]) == 1 and "pairs" in capsys.readouterr().err
+    assert main(["run", "demo", "-p", "steps", "{3"]) == 1 and "YAML" in capsys.readouterr().err
+    after = files(root)
+    assert before == {path: after[path] for path in before}
+    assert {path.name for path in after.keys() - before.keys()} == {"plain.py"}
+
+
+def test_a_failed_run_is_one_message_and_leaves_the_last_good_one(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    good = tmp_path / "runs/notebooks/best.ipynb"
+    good.parent.mkdir(parents=True)
+    good.write_text("good")
+    divide = "# divide\nimport os\nos.system('echo child >&2')\n1 / 0"
+    write(tmp_path, "bad", f"# %%\nx = 1\n\n# %%\n{divide}\n\n# %%\nprint('after')\n")
+    assert main(["code", "bad"]) == 0
+    assert main(["run", "bad", "--as", "best", "-p"]) == 1
+    out, error = capfd.readouterr()
+    child, message, place = error.splitlines()
+    assert child == "child" and out == ""
+    assert "notebooks/bad.py, cell `# divide`: ZeroDivisionError: division by zero" in message
+    assert good.read_text() == "good"
+    assert place.split()[-1] == "runs/scratch/best.running.ipynb"
+    assert "ZeroDivisionError" in (tmp_path / place.split()[-1]).read_text()
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [("sys.exit()", "SystemExit"), ("os.kill(os.getpid(), 9)", "the kernel died")],
+)
+def test_a_run_that_stops_early_has_failed(tmp_path, caplog, line, reason):
+    write(tmp_path, "early", f"# %%\nimport os, sys\n\n# %%\n{line}\n\n# %%\nx = 1\n")
+    code("early", tmp_path)
+    with pytest.raises(NotebookError, match=re.escape(f"cell `{line}`: {reason}")):
+        run("early", root=tmp_path)
+    assert not (tmp_path / "runs/notebooks").exists()
+    assert not caplog.records
+
+
+def test_names_and_order_of_steps(tmp_path):
+    write(tmp_path, "one", "# %%\n1\n")
+    write(tmp_path, "two", "# %%\n1\n")
+    for step in (code, run, render):
+        with pytest.raises(NotebookError, match="no notebook 'three'; there are: one, two"):
+            step("three", root=tmp_path)
+    with pytest.raises(NotebookError, match=r"notebook code one"):
+        run("one", root=tmp_path)
+    with pytest.raises(NotebookError, match=r"no runs/notebooks/one.ipynb: run its stage"):
+        render("one", root=tmp_path)
+
+
+def test_a_run_of_old_code_is_noticed_and_an_interrupted_one_is_quiet(
+    tmp_path, monkeypatch, capsys
+):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.setattr(notebook, "_execute", interrupt)
+    write(tmp_path, "one", "# %%\n1\n")
+    code("one", tmp_path)
+    write(tmp_path, "one", "# %%\n2\n")
+    assert main(["run", "one"]) == 130
+    note, message = capsys.readouterr().err.splitlines()
+    assert "runs/code/one.py is older" in note and message == "interrupted"
+
+
+def test_the_command_line_from_anywhere_and_light(tmp_path):
+    command = [sys.executable, "-m", "poyo.notebook", "code", "nothing"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith(
+        "python -m poyo.notebook code: no notebook 'nothing'; there are:"
+    )
+    assert len(done.stderr.splitlines()) == 1
+    heavy = {"torch", "papermill", "jupytext", "nbformat"}
+    check = f"import sys, poyo.notebook; sys.exit(str({heavy} & set(sys.modules) or '') or 0)"
+    subprocess.run([sys.executable, "-c", check], cwd=tmp_path, check=True)

@@ -1,0 +1,297 @@
+"""The simulated corpus: same arguments same bytes, consistent intervals, plausible neurons, and a
+linear filter that does well but leaves something to win."""
+
+import numpy as np
+import pytest
+
+from poyo.recording import Recording, contains, dilate, intervals, subtract, union
+from poyo.simulate import AREAS, FLAVOURS, REFRACTORY, make_animal, simulate, spike_train
+
+CO, RT = "center_out_reaching", "random_target_reaching"
+KINDS = [(CO, "perich"), (RT, "perich"), (RT, "odoherty")]
+PHASES = "movement_phases"
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: "-".join(kind))
+def session(request) -> Recording:
+    task, flavour = request.param
+    return simulate(animal="sim-c", day=3, task=task, flavour=flavour)
+
+
+def seconds(pairs: np.ndarray) -> float:
+    return float(np.diff(pairs).sum())
+
+
+def everything(recording: Recording) -> dict[str, np.ndarray]:
+    series = recording.behavior["cursor"]
+    flat = {"spikes": recording.spike_times, "rows": recording.spike_units}
+    flat |= {"ids": recording.unit_ids, "domain": recording.domain}
+    for part in (recording.units, series, recording.splits, recording.intervals):
+        flat |= {f"{len(flat)} {key}": part[key] for key in sorted(part)}
+    return flat
+
+
+def assert_same(a: Recording, b: Recording) -> None:
+    one, two = everything(a), everything(b)
+    assert one.keys() == two.keys()
+    for key in one:
+        assert one[key].dtype.kind == two[key].dtype.kind, key
+        np.testing.assert_array_equal(one[key], two[key], err_msg=key)
+
+
+# --- chance -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task, flavour", KINDS)
+def test_same_arguments_same_bytes(task, flavour):
+    same = [simulate(animal="sim-m", day=1, task=task, flavour=flavour) for _ in range(2)]
+    assert_same(*same)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"day": 2}, {"animal": "sim-t"}, {"task": RT}])
+def test_anything_else_makes_another_session(change):
+    base = dict(animal="sim-m", day=1, task=CO, minutes=1.0)
+    one, two = simulate(**base), simulate(**base | change)
+    assert not np.array_equal(one.spike_times, two.spike_times)
+    assert not np.array_equal(one.behavior["cursor"]["pos"], two.behavior["cursor"]["pos"])
+    assert not np.array_equal(one.units["rate_hz"], two.units["rate_hz"])
+
+
+def test_a_longer_session_of_a_day_has_the_same_units():
+    brief, long = (simulate(animal="sim-m", day=1, task=CO, minutes=m) for m in (2.0, 8.0))
+    np.testing.assert_array_equal(brief.unit_ids, long.unit_ids)
+    np.testing.assert_array_equal(brief.units["lag_s"], long.units["lag_s"])
+    assert np.corrcoef(np.log(brief.units["rate_hz"]), np.log(long.units["rate_hz"]))[0, 1] > 0.95
+    strong = np.minimum(brief.units["tuning_depth"], long.units["tuning_depth"]) > 0.5
+    turned = brief.units["preferred_direction"] - long.units["preferred_direction"]
+    assert np.median(np.cos(turned[strong])) > 0.9
+
+
+def test_animals_are_variations_on_a_species():
+    c, t, other = make_animal(0, "sim-c"), make_animal(0, "sim-t"), make_animal(1, "sim-c")
+    alike = lambda a, b: np.corrcoef(a.inputs.ravel(), b.inputs.ravel())[0, 1]  # noqa: E731
+    assert 0.9 < alike(c, t) < 0.999
+    assert abs(alike(c, other)) < 0.3
+
+
+# --- intervals and splits ---------------------------------------------------------------------
+
+
+def test_names(session):
+    assert session.session_id == f"sim-c_day03_{session.session_id[12:]}"
+    assert session.session_id[12:] in (CO, RT)
+    assert session.subject == "sim-c"
+    assert session.brainset in {f"sim-{flavour}" for flavour in FLAVOURS}
+
+
+def test_splits_are_inside_the_domain_and_apart(session):
+    splits = session.splits
+    assert set(splits) == {"train", "valid", "test"}
+    for a in splits:
+        assert len(subtract(splits[a], session.domain)) == 0
+        for b in set(splits) - {a}:
+            np.testing.assert_allclose(seconds(subtract(splits[a], splits[b])), seconds(splits[a]))
+    if session.brainset == "sim-odoherty":  # ten equal blocks, 8/1/1, nothing lost
+        shares = [seconds(splits[s]) / session.duration for s in ("train", "valid", "test")]
+        np.testing.assert_allclose(shares, [0.8, 0.1, 0.1])
+    else:
+        held = dilate(np.concatenate([splits["valid"], splits["test"]]), 1.0)
+        assert seconds(subtract(splits["train"], held)) == pytest.approx(seconds(splits["train"]))
+        trials = {tuple(row) for row in session.intervals["trials"]}
+        assert {tuple(row) for s in ("valid", "test") for row in splits[s]} <= trials
+        n = [len(splits[s]) / len(trials) for s in ("valid", "test")]
+        np.testing.assert_allclose(n, [0.1, 0.2], atol=0.03)
+
+
+def test_phases_fill_the_domain_without_overlap(session):
+    phases = [v for k, v in session.intervals.items() if k.startswith(PHASES)]
+    np.testing.assert_allclose(union(*phases), session.domain)
+    assert sum(map(seconds, phases)) == pytest.approx(session.duration)
+    for rows in session.intervals.values():
+        assert (rows[:, 1] > rows[:, 0]).all()
+
+
+def test_center_out_trials():
+    session = simulate(animal="sim-c", day=4, task=CO, minutes=4.0)
+    trials, spans = session.intervals["trials"], session.intervals
+    parts = [spans[f"{PHASES}.{phase}_period"] for phase in ("hold", "reach", "return")]
+    assert len(trials) > 50
+    assert (np.diff(trials) >= 1.2).all() and (np.diff(trials) < 6).all()
+    edges = np.stack([trials[:, 0], *(part[:, 1] for part in parts)], -1)
+    np.testing.assert_array_equal(np.stack([part[:, 0] for part in parts], -1), edges[:, :-1])
+    np.testing.assert_array_equal(trials[:, 1], edges[:, -1])
+    assert 0.02 < len(spans[f"{PHASES}.invalid"]) / len(trials) < 0.25
+    # the hand is all but still while it holds and ends its reaches on eight targets
+    times, pos, vel = (session.behavior["cursor"][k] for k in ("timestamps", "pos", "vel"))
+    speed = np.hypot(*vel.T)
+    assert np.median(speed[contains(parts[0], times)]) < 1.0
+    peaks = [speed[contains(row[None], times)].max() for row in parts[1]]
+    assert 20 < np.median(peaks) < 40
+    ends = pos[np.searchsorted(times, parts[1][:, 1])]
+    ends = ends - pos[np.searchsorted(times, parts[1][:, 0])].mean(0)
+    off = np.angle(np.exp(8j * np.arctan2(ends[:, 1], ends[:, 0]))) / 8
+    assert np.sqrt((off**2).mean()) < 0.15 and (np.hypot(*ends.T) > 5).all()
+
+
+def test_random_target_trials():
+    session = simulate(animal="sim-c", day=4, task=RT, minutes=4.0)
+    trials, hold = session.intervals["trials"], session.intervals[f"{PHASES}.hold_period"]
+    assert (np.diff(trials) > 2).all() and (np.diff(trials) < 10).all()
+    assert set(trials[:, 0]) < set(hold[:, 0])  # trials that break off have a hold, too
+    assert set(session.intervals) == {
+        "trials",
+        *(f"{PHASES}.{p}_period" for p in ("hold", "random")),
+    }
+
+
+# --- behaviour --------------------------------------------------------------------------------
+
+
+def test_velocity_is_the_derivative_of_position(session):
+    times, pos, vel, acc = (
+        session.behavior["cursor"][key] for key in ("timestamps", "pos", "vel", "acc")
+    )
+    rate = 250 if session.brainset == "sim-odoherty" else 100
+    np.testing.assert_allclose(np.diff(times), 1 / rate)
+    assert times[0] >= session.domain[0, 0] and times[-1] < session.domain[-1, 1]
+    scale = vel.std()
+    assert np.abs(np.gradient(pos, times, axis=0) - vel)[1:-1].max() < 0.05 * scale
+    assert np.abs(np.gradient(vel, times, axis=0) - acc).max() < 1e-6 * acc.std()
+    np.testing.assert_allclose(  # and sums to it: no step is lost where strokes meet
+        pos[:1] + np.cumsum((vel[1:] + vel[:-1]) / (2 * rate), 0), pos[1:], atol=0.01 * scale
+    )
+    assert 0.2 < scale / (200 if rate == 250 else 20) < 1.0  # of order one as it is read out
+
+
+# --- neurons ----------------------------------------------------------------------------------
+
+
+def test_spikes(session):
+    counts = np.bincount(session.spike_units, minlength=len(session.unit_ids))
+    hertz = counts / session.duration
+    assert 25 <= len(session.unit_ids) <= 60
+    assert 0.3 < hertz.min() and hertz.max() < 45
+    assert 5 < hertz.mean() < 12
+    assert contains(session.domain, session.spike_times).all()
+    phase = np.mod(session.spike_times, 0.001) / 0.001  # no grid of a millisecond, or of any part
+    assert np.histogram(phase, 20, (0, 1))[0].std() < 0.1 * len(phase) / 20
+    assert len(np.unique(session.spike_times)) > 0.999 * len(phase)
+    gaps = [np.diff(session.spike_times[session.spike_units == u]) for u in range(len(counts))]
+    too_near = np.concatenate(gaps) < REFRACTORY - 1e-9
+    # two neurons on one threshold know nothing of each other's refractory period
+    assert too_near.any() == (session.brainset == "sim-odoherty")
+
+
+def test_spike_train_follows_its_rate():
+    times = np.arange(0, 200, 0.01)
+    rate = 20 + 15 * np.sin(2 * np.pi * times)
+    train = spike_train(np.random.default_rng(0), times, rate)
+    assert np.diff(train).min() >= REFRACTORY
+    assert len(train) == pytest.approx(20 * 200, rel=0.05)
+    strength = 2 * np.abs(np.exp(-2j * np.pi * train).mean())
+    assert strength == pytest.approx(15 / 20, abs=0.06)
+    assert len(spike_train(np.random.default_rng(0), times, np.zeros(len(times)))) == 0
+
+
+def test_ground_truth_of_units(session):
+    units, n = session.units, len(session.unit_ids)
+    assert set(units) == {"area", "rate_hz", "lag_s", "preferred_direction", "tuning_depth"}
+    assert all(values.shape == (n,) for values in units.values())
+    nominal = np.array([AREAS[area][0] for area in units["area"]])
+    assert np.abs(units["lag_s"] - nominal).max() <= 0.04
+    hertz = np.bincount(session.spike_units, minlength=n) / session.duration
+    np.testing.assert_allclose(hertz, units["rate_hz"], rtol=0.25, atol=0.5)
+    # spikes of well tuned units prefer their direction, a lag later
+    times, vel = session.behavior["cursor"]["timestamps"], session.behavior["cursor"]["vel"]
+    agree = []
+    for unit in np.flatnonzero(units["tuning_depth"] > 0.5):
+        later = session.spike_times[session.spike_units == unit] + units["lag_s"][unit]
+        mean = [np.interp(later, times, vel[:, axis]).mean() for axis in range(2)] - vel.mean(0)
+        agree.append(np.cos(np.arctan2(mean[1], mean[0]) - units["preferred_direction"][unit]))
+    assert len(agree) >= 5 and np.median(agree) > 0.8
+
+
+def test_units_of_a_population_are_correlated(session):
+    counts, *_ = np.histogram2d(
+        session.spike_times,
+        session.spike_units,
+        [np.arange(0, session.duration + 0.1, 1.0), np.arange(len(session.unit_ids) + 1)],
+    )
+    pairs = np.corrcoef(counts.T)[np.triu_indices(counts.shape[1], 1)]
+    assert np.std(pairs) > 1.5 / np.sqrt(len(counts))  # chance would give 1 / sqrt(bins)
+
+
+# --- difficulty -------------------------------------------------------------------------------
+
+
+def wiener_r2(session: Recording, width: float = 0.05, context: int = 10) -> float:
+    """Test R² of a ridge filter on the square roots of counts, half a second to either side."""
+    n, cursor = int(session.duration / width), session.behavior["cursor"]
+    times = (np.arange(n) + 0.5) * width
+    edges = [np.arange(n + 1) * width, np.arange(len(session.unit_ids) + 1)]
+    x = np.sqrt(np.histogram2d(session.spike_times, session.spike_units, edges)[0])
+    x = np.pad(x - x.mean(0), ((context, context), (0, 0)))
+    x = np.concatenate([x[i : i + n] for i in range(2 * context + 1)], 1)
+    y = np.stack([np.interp(times, cursor["timestamps"], v) for v in cursor["vel"].T], -1)
+    train = contains(session.splits["train"], times)
+    phase = "reach_period" if CO in session.session_id else "random_period"
+    test = contains(session.splits["test"], times)
+    test &= contains(session.intervals[f"{PHASES}.{phase}"], times)
+    mean = y[train].mean(0)
+    gram = x[train].T @ x[train] + 300 * np.eye(x.shape[1])
+    guess = x[test] @ np.linalg.solve(gram, x[train].T @ (y[train] - mean)) + mean
+    error = ((y[test] - guess) ** 2).sum(0) / ((y[test] - y[test].mean(0)) ** 2).sum(0)
+    return float(1 - error.mean())
+
+
+@pytest.mark.parametrize("task, flavour", KINDS)
+def test_a_linear_filter_does_well_but_not_too_well(task, flavour):
+    sessions = [
+        simulate(animal=f"sim-{name}", day=day, task=task, flavour=flavour)
+        for name, day in (("c", 1), ("m", 2), ("t", 3))
+    ]
+    scores = [wiener_r2(session) for session in sessions]
+    assert all(0.35 < score < 0.85 for score in scores), scores
+    assert 0.45 < np.mean(scores) < 0.75, scores
+
+
+# --- edges ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change, known",
+    [
+        ({"task": "maze"}, "center_out_reaching, random_target_reaching"),
+        ({"flavour": "flint"}, "perich, odoherty"),
+        ({"flavour": "odoherty"}, "known: random_target_reaching"),
+        ({"animal": ""}, "sim-c"),
+        ({"animal": "sim/c"}, "sim-c"),
+        ({"units": (0, 5)}, "fewest, most"),
+        ({"units": (9, 5)}, "fewest, most"),
+        ({"minutes": 0.1}, "at least 0.5"),
+        ({"minutes": float("nan")}, "at least 0.5"),
+    ],
+)
+def test_wrong_arguments_name_the_right_ones(change, known):
+    with pytest.raises(ValueError, match=known):
+        simulate(**dict(animal="sim-c", day=1, task=CO) | change)
+
+
+def test_one_unit_is_a_session():
+    assert len(simulate(animal="sim-c", day=1, task=CO, minutes=1.0, units=(1, 1)).unit_ids) == 1
+
+
+def test_saved_and_loaded_it_is_the_same(session, tmp_path):
+    path = tmp_path / "session.h5"
+    session.save(path)
+    again = Recording.load(path)
+    assert_same(session, again)
+    names = ("session_id", "subject", "brainset")
+    assert [getattr(session, k) for k in names] == [getattr(again, k) for k in names]
+
+
+def test_trials_are_rows_of_their_own():
+    """Trials that touch stay apart: an evaluation window belongs to one trial."""
+    trials = simulate(animal="sim-c", day=1, task=CO).intervals["trials"]
+    assert len(trials) > len(union(trials))
+    np.testing.assert_array_equal(trials, intervals(trials))
