@@ -4,7 +4,7 @@ import numpy as np
 
 from .config import Wiener, Windows
 from .evaluate import Decoded, evaluated_samples, r2_score
-from .recording import contains
+from .intervals import contains
 from .tokens import Session
 
 
@@ -17,7 +17,9 @@ def binned(session: Session, times: np.ndarray, width: float, reach: float) -> n
     edges = np.arange(-round(reach / width), round(reach / width) + 1) * width  # (bins + 1,)
     order = np.argsort(recording.spike_units, kind="stable")  # by unit, in time within a unit
     by_unit = np.asarray(recording.spike_times)[order]
-    cuts = np.searchsorted(np.asarray(recording.spike_units)[order], np.arange(1, 1 + len(session.unit_rows)))
+    cuts = np.searchsorted(
+        np.asarray(recording.spike_units)[order], np.arange(1, 1 + len(session.unit_rows))
+    )
     at = times[:, None] + edges  # (T, bins + 1)
     counts = [np.diff(np.searchsorted(unit, at), axis=1) for unit in np.split(by_unit, cuts)[:-1]]
     return np.sqrt(np.concatenate(counts, axis=1)).astype(np.float32)
@@ -39,7 +41,9 @@ def wiener(session: Session, config: Wiener, windows: Windows) -> Decoded:
     x, x_valid, x_test = (
         binned(session, times[r], config.bin, config.reach) for r in (rows, valid, test)
     )
-    y, y_valid, y_test = (np.asarray(session.target[r], dtype=np.float64) for r in (rows, valid, test))
+    y, y_valid, y_test = (
+        np.asarray(session.target[r], dtype=np.float64) for r in (rows, valid, test)
+    )
     weight = session.weights(times[rows]).astype(np.float64)
     weight /= weight.sum()
     mean, offset = weight @ x, weight @ y

@@ -5,6 +5,7 @@ anything from data.
 """
 
 import difflib
+import sys
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -75,6 +76,7 @@ class Training:
 
     optimizer: adamw (ours) or lamb (the paper's). lr: the highest learning rate; it rises over
     the fraction `warmup` of the steps, stays until the fraction `hold`, then falls by a cosine.
+    dropout: in feed-forwards, on the processor's residual branches, on attention weights.
     unit_dropout: fewest, most likely and most units kept. frozen: steps in which only unit and
     session embeddings learn (-1: all of them). eval_every: steps between validations.
     """
@@ -86,9 +88,7 @@ class Training:
     warmup: float
     hold: float
     weight_decay: float
-    ffn_dropout: float
-    lin_dropout: float
-    atn_dropout: float
+    dropout: tuple[float, float, float]
     unit_dropout: tuple[int, int, int]
     frozen: int
     eval_every: int
@@ -183,3 +183,13 @@ def _build_section(kind: type, value: Any, where: str) -> Any:
     if missing:
         raise ConfigError(f"missing key {dot}{missing[0]}; {where or 'params'} needs it")
     return kind(**{key: build(known[key].type, v, f"{dot}{key}") for key, v in value.items()})
+
+
+if __name__ == "__main__":
+    # the first stage of the graph: a wrong key stops everything before anything has run
+    try:
+        load()
+    except ConfigError as error:
+        sys.exit(f"params.yaml: {error}")
+    (ROOT / "runs").mkdir(exist_ok=True)
+    (ROOT / "runs/params.txt").write_text("params.yaml was read: every key is known\n")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .config import Windows
-from .recording import contains
+from .intervals import contains
 from .sampling import grid
 from .tokens import Session, cut
 

@@ -140,6 +140,22 @@ class SelfAttention(Attention):
         return self.to_out(rotate(out, rotation.conj()).flatten(-2))
 
 
+class Dropout(nn.Dropout):
+    """Dropout from one random byte per element, eight drawn at a time.
+
+    On a CPU the random numbers are a fifth of a training step. Paper: rate p. Here: the nearest
+    multiple of 1/256, exactly scaled (0.2 becomes 0.199).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropped = round(256 * self.p)
+        if not self.training or dropped == 0:
+            return x
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device)
+        noise = words.random_(-(2**63), None).view(torch.uint8)[: x.numel()].view(x.shape)
+        return x * (noise >= dropped).to(x.dtype).mul_(256 / (256 - dropped))
+
+
 class GEGLU(nn.Module):
     """x, gate -> x * gelu(gate) (Shazeer 2020)."""
 
@@ -154,7 +170,7 @@ class FeedForward(nn.Module):
     def __init__(self, *, dim: int, dropout: float):
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(dim, 8 * dim), GEGLU(), nn.Dropout(dropout), nn.Linear(4 * dim, dim)
+            nn.Linear(dim, 8 * dim), GEGLU(), Dropout(dropout), nn.Linear(4 * dim, dim)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -198,7 +214,7 @@ class POYO(nn.Module):
         self.token_type_emb = nn.Embedding(4, dim)
         self.latent_emb = nn.Embedding(size.latents_per_step, dim)
         self.rotary_emb = RotaryTime()
-        self.dropout = nn.Dropout(lin_dropout)
+        self.dropout = Dropout(lin_dropout)
         self.enc_atn, self.enc_ffn = block(CrossAttention, size.cross_heads)
         self.proc_layers = nn.ModuleList(
             nn.Sequential(*block(SelfAttention, size.self_heads)) for _ in range(size.depth)
@@ -241,7 +257,9 @@ class POYO(nn.Module):
             z = z + self.dropout(feed_forward(z))
         o = self.decode(z, latent_time, session_index, output_timestamps)[output_mask]  # (m, D)
         o = self.readout(o + self.dec_ffn(o))  # (m, 2), the m real queries of the batch
-        return o.new_zeros(*output_mask.shape, o.shape[-1]).masked_scatter(output_mask[..., None], o)
+        return o.new_zeros(*output_mask.shape, o.shape[-1]).masked_scatter(
+            output_mask[..., None], o
+        )
 
     def encode(self, z, latent_time, unit_index, timestamps, token_type, mask) -> Tensor:
         """Latents z (L, D) gather the input tokens of each window: -> (B, L, D)."""

@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +94,8 @@ def run(
     output = root / "runs/notebooks" / f"{key or name}.ipynb"
     nb.metadata = METADATA
     _write(root / scratch, nbformat.writes(nb))
-    with contextlib.chdir(root), _kernel_environment(root):
+    resumed = root / "runs/scratch" / (key or name)
+    with contextlib.chdir(root), _kernel_environment(root, resumed):
         nb = _execute(scratch, parameters, f"notebooks/{name}.py")
 
     nb.metadata = {**METADATA, "poyo": {"profile": str((profile or {}).get("profile"))}}
@@ -108,6 +110,7 @@ def run(
     _write(root / scratch, nbformat.writes(nb))
     output.parent.mkdir(parents=True, exist_ok=True)
     os.replace(root / scratch, output)
+    shutil.rmtree(resumed, ignore_errors=True)  # its training runs are finished
     return output
 
 
@@ -323,13 +326,14 @@ def _yaml(text: str) -> Any:
 
 
 @contextlib.contextmanager
-def _kernel_environment(root: Path) -> Iterator[None]:
+def _kernel_environment(root: Path, resumed: Path) -> Iterator[None]:
     """Keep a person's own settings from changing a result."""
     before = dict(os.environ)
     os.environ.update(
         JUPYTER_PREFER_ENV_PATH="1",  # this interpreter's kernel, not its namesake in ~
         IPYTHONDIR=str(root / "runs/scratch/ipython"),  # no start-up files, no figure format
         PYTHONSTARTUP="",
+        POYO_SCRATCH=str(resumed),  # where `poyo.train` keeps what an interrupted run resumes from
         PYTHONHASHSEED="0",  # the order of a set
         MPLBACKEND="module://matplotlib_inline.backend_inline",
     )

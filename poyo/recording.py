@@ -3,8 +3,6 @@
 On disk it is the brainsets layout (HDF5 as `torch_brain.data` writes it), so a file made by
 `brainsets prepare` loads here and a file saved here opens there. Not for: what to decode from a
 session (`sources`), or how it becomes tokens (`tokens`).
-
-Intervals are float arrays of shape (n, 2): rows of [start, end), sorted, in seconds.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,54 +11,23 @@ from typing import Self
 
 import h5py
 import numpy as np
+from scipy.io import loadmat
 
 from . import replacing
+from .intervals import dilate, intervals, subtract, union
+from .layout import (
+    read_array,
+    read_id,
+    read_interval,
+    read_series,
+    write_interval,
+    write_series,
+    write_table,
+)
 
 
 class RecordingError(ValueError):
     """The data is not a usable recording; the message names what is wrong and the cure."""
-
-
-# --- intervals ------------------------------------------------------------------------------
-
-
-def intervals(start, end=None) -> np.ndarray:
-    """(n, 2) sorted intervals from one [start, end), from arrays of both, or from (n, 2) rows."""
-    pairs = start if end is None else np.stack([np.atleast_1d(start), np.atleast_1d(end)], -1)
-    pairs = np.asarray(pairs, dtype=np.float64).reshape(-1, 2)
-    return pairs[np.argsort(pairs[:, 0], kind="stable")]
-
-
-def union(*many: np.ndarray) -> np.ndarray:
-    """Merge overlapping and touching intervals: any number of (n, 2) -> (m, 2)."""
-    pairs = intervals(np.concatenate([np.empty((0, 2)), *many]))
-    pairs = pairs[pairs[:, 1] > pairs[:, 0]]
-    if len(pairs) == 0:
-        return pairs
-    reach = np.maximum.accumulate(pairs[:, 1])
-    first = np.r_[True, pairs[1:, 0] > reach[:-1]]
-    return np.stack([pairs[first, 0], reach[np.r_[first[1:], True]]], -1)
-
-
-def subtract(pairs: np.ndarray, holes: np.ndarray) -> np.ndarray:
-    """What is left of the intervals `pairs` after cutting out `holes`."""
-    pairs, holes = union(pairs), union(holes)
-    edges = np.unique(np.concatenate([pairs.ravel(), holes.ravel()]))
-    pieces = np.stack([edges[:-1], edges[1:]], -1)
-    middle = pieces.mean(1)
-    return union(pieces[contains(pairs, middle) & ~contains(holes, middle)])
-
-
-def dilate(pairs: np.ndarray, seconds: float) -> np.ndarray:
-    """Intervals grown by `seconds` on both sides (and merged where they meet)."""
-    return union(pairs + np.array([-seconds, seconds]))
-
-
-def contains(pairs: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(T,) bool: which times lie in start <= t < end of any of the intervals."""
-    pairs = union(pairs)
-    row = np.searchsorted(pairs[:, 0], times, side="right") - 1
-    return (row >= 0) & (times < np.append(pairs[:, 1], -np.inf)[row])
 
 
 # --- splits ---------------------------------------------------------------------------------
@@ -208,6 +175,7 @@ class Recording:
             if len(times) == 0:
                 raise RecordingError(f"recording {session_id!r} has no behaviour sample")
             domain = intervals(times[0], times[-1] + 1e-9)
+        domain = intervals(domain)
         recording = cls(
             session_id=session_id,
             subject=subject,
@@ -383,61 +351,50 @@ def check_times(times: np.ndarray, what: str) -> None:
             )
 
 
-# --- HDF5 in the words of torch_brain.data ---------------------------------------------------
+def read(path: Path | str, names: dict[str, str] | None = None, seed: int = 0) -> Recording:
+    """A recording from one's own file.
 
-
-def write_table(parent: h5py.Group, name: str, columns: dict, kind: str, **attrs) -> h5py.Group:
-    group = parent.create_group(name)
-    text = [key for key, values in columns.items() if np.asarray(values).dtype.kind in "UO"]
-    group.attrs.update(object=kind, _unicode_keys=np.array(text, dtype="S"), **attrs)
-    for key, values in columns.items():
-        values = np.asarray(values)
-        group.create_dataset(key, data=np.char.encode(values.astype(str)) if key in text else values)
-    return group
-
-
-def write_interval(parent: h5py.Group, name: str, pairs: np.ndarray) -> None:
-    keys = np.array(["start", "end"], dtype="S")
-    columns = {"start": pairs[:, 0], "end": pairs[:, 1]}
-    write_table(parent, name, columns, "Interval", timekeys=keys)
-
-
-def write_series(file: h5py.File, name: str, series: dict, domain: np.ndarray) -> None:
-    keys = np.array(["timestamps"], dtype="S")
-    group = write_table(file, name, series, "IrregularTimeSeries", timekeys=keys)
-    write_interval(group, "domain", domain)
-    # torch_brain slices lazily through the first row at or after each whole second of the domain
-    seconds = np.arange(domain.min(), domain.max() + 1.0, 1.0)
-    group["timestamp_indices_1s"] = np.searchsorted(series["timestamps"], seconds)
-
-
-def read_array(data: h5py.Dataset, path: Path) -> np.ndarray:
-    """The dataset as an array: memory-mapped where it lies contiguous in the file."""
-    if data.dtype.kind in "SO":
-        return np.array([v.decode() if isinstance(v, bytes) else v for v in data[()]], dtype=str)
-    offset = data.id.get_offset()
-    if offset is None or data.size == 0:  # chunked, compressed or empty
-        return data[()]
-    return np.memmap(path, mode="r", dtype=data.dtype, offset=offset, shape=data.shape)
-
-
-def read_interval(group: h5py.Group) -> np.ndarray:
-    return intervals(group["start"][()], group["end"][()])
-
-
-def read_series(group: h5py.Group, path: Path) -> dict[str, np.ndarray]:
-    series = {
-        key: read_array(data, path)
-        for key, data in group.items()
-        if isinstance(data, h5py.Dataset) and key != "timestamp_indices_1s"
+    .h5: the brainsets layout. .npz or .mat (MATLAB up to v7): arrays named like the arguments of
+    `Recording.from_arrays` (spike_times, spike_units, times, velocity, optionally position and
+    trials) or of `from_binned` (counts, bin_starts, velocity); `names` says what they are called
+    in the file, e.g. {"counts": "spikes"}. Arrays may come with time last; of more than two
+    velocity components the first two are decoded. Raises RecordingError.
+    """
+    path, names = Path(path), names or {}
+    if path.suffix in (".h5", ".hdf5"):
+        return Recording.load(path)
+    if path.suffix not in (".npz", ".mat"):
+        raise RecordingError(f"{path}: expected a file .h5, .npz or .mat")
+    try:
+        content = dict(np.load(path)) if path.suffix == ".npz" else loadmat(path)
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise RecordingError(f"{path} cannot be read: {error}") from error
+    there = sorted(name for name in content if not name.startswith("__"))
+    binned = names.get("counts", "counts") in content
+    required = ["counts", "bin_starts", "velocity"] if binned else [
+        "spike_times", "spike_units", "times", "velocity"
+    ]  # fmt: skip
+    found = {
+        key: np.asarray(content[names.get(key, key)])
+        for key in [*required, "position", "trials"]
+        if names.get(key, key) in content
     }
-    if "sampling_rate" in group.attrs and "timestamps" not in series:
-        n = len(next(iter(series.values())))
-        start = read_interval(group["domain"]).min()
-        series["timestamps"] = start + np.arange(n) / group.attrs["sampling_rate"]
-    return series
-
-
-def read_id(file: h5py.File, name: str, default: str) -> str:
-    value = file[name].attrs.get("id", default) if name in file else default
-    return value.decode() if isinstance(value, bytes) else str(value)
+    missing = [key for key in required if key not in found]
+    if missing:
+        raise RecordingError(
+            f"{path} holds {', '.join(there)}; which of them is {missing[0]!r}? Say so with "
+            f"names={{{missing[0]!r}: ...}}. Needed: {', '.join(required)}"
+        )
+    for key in ("bin_starts", "times", "spike_times", "spike_units"):
+        if key in found:
+            found[key] = found[key].ravel()
+    n = len(found["bin_starts" if binned else "times"])
+    for key in ("counts", "velocity", "position"):
+        if key in found and found[key].ndim == 2 and found[key].shape[0] != n:
+            found[key] = found[key].T
+        if key in found and key != "counts":
+            found[key] = found[key][:, :2]
+    if binned:
+        width = float(np.median(np.diff(found["bin_starts"])))
+        return Recording.from_binned(bin_width=width, session_id=path.stem, seed=seed, **found)
+    return Recording.from_arrays(session_id=path.stem, seed=seed, **found)

@@ -77,7 +77,7 @@ def grid(domain: np.ndarray, length: float, step: float) -> np.ndarray:
                 f"the evaluation interval [{begin:.3f}, {end:.3f}) is shorter than a window "
                 f"({length} s); drop it from the split"
             )
-        regular = np.arange(begin, end - length + 1e-9, step)
+        regular = np.arange(begin, max(begin, end - length) + 1e-9, step)
         last = end - length
         starts.append(regular if last - regular[-1] < 1e-6 else np.append(regular, last))
     return np.concatenate(starts) if starts else np.empty(0)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import lfilter
 
-from .recording import Recording, intervals, split_trials, subtract, union
+from .intervals import intervals, subtract, union
+from .recording import Recording, split_trials
 
 STEP = 0.01  # s, of the latent network and of the rates (linear in between)
 TAU = 0.06  # s, time constant of the latent network

@@ -14,7 +14,8 @@ import pandas as pd
 
 from . import ROOT, replacing
 from .config import ConfigError, Data
-from .recording import Recording, RecordingError, contains
+from .intervals import contains
+from .recording import Recording, RecordingError
 from .simulate import simulate
 
 

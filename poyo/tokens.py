@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from .config import SIZES, Windows
-from .recording import Recording, contains
+from .intervals import contains
+from .recording import Recording
 from .sources import Readout, readout_of
 from .vocabulary import Vocabulary
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import ROOT, checkpoint, evaluate, optim
 from .config import Training, Windows, to_dict
-from .model import POYO
+from .model import POYO, Attention
 from .sampling import TrainingWindows, keep_units
 from .tokens import Session, cut, latents
 
@@ -108,12 +108,12 @@ def freeze(model: POYO, frozen: bool) -> None:
 
 def set_dropout(model: POYO, training: Training) -> None:
     """Give the model the dropout rates of a run."""
-    model.dropout.p = training.lin_dropout
+    feed_forward, residual, attention = training.dropout
     for module in model.modules():
-        if hasattr(module, "to_out"):
-            module.dropout = training.atn_dropout
-        elif isinstance(module, torch.nn.Dropout) and module is not model.dropout:
-            module.p = training.ffn_dropout
+        if isinstance(module, torch.nn.Dropout):
+            module.p = residual if module is model.dropout else feed_forward
+        elif isinstance(module, Attention):
+            module.dropout = attention
 
 
 def device() -> torch.device:

@@ -1,0 +1,67 @@
+"""The brainsets layout: which HDF5 groups and attributes `torch_brain.data` reads and writes."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from .intervals import intervals
+
+
+def write_table(parent: h5py.Group, name: str, columns: dict, kind: str, **attrs) -> h5py.Group:
+    group = parent.create_group(name)
+    text = [key for key, values in columns.items() if np.asarray(values).dtype.kind in "UO"]
+    group.attrs.update(object=kind, _unicode_keys=np.array(text, dtype="S"), **attrs)
+    for key, values in columns.items():
+        values = np.asarray(values)
+        group.create_dataset(
+            key, data=np.char.encode(values.astype(str)) if key in text else values
+        )
+    return group
+
+
+def write_interval(parent: h5py.Group, name: str, pairs: np.ndarray) -> None:
+    keys = np.array(["start", "end"], dtype="S")
+    columns = {"start": pairs[:, 0], "end": pairs[:, 1]}
+    write_table(parent, name, columns, "Interval", timekeys=keys)
+
+
+def write_series(file: h5py.File, name: str, series: dict, domain: np.ndarray) -> None:
+    keys = np.array(["timestamps"], dtype="S")
+    group = write_table(file, name, series, "IrregularTimeSeries", timekeys=keys)
+    write_interval(group, "domain", domain)
+    # torch_brain slices lazily through the first row at or after each whole second of the domain
+    seconds = np.arange(domain.min(), domain.max() + 1.0, 1.0)
+    group["timestamp_indices_1s"] = np.searchsorted(series["timestamps"], seconds)
+
+
+def read_array(data: h5py.Dataset, path: Path) -> np.ndarray:
+    """The dataset as an array: memory-mapped where it lies contiguous in the file."""
+    if data.dtype.kind in "SO":
+        return np.array([v.decode() if isinstance(v, bytes) else v for v in data[()]], dtype=str)
+    offset = data.id.get_offset()
+    if offset is None or data.size == 0:  # chunked, compressed or empty
+        return data[()]
+    return np.memmap(path, mode="r", dtype=data.dtype, offset=offset, shape=data.shape)
+
+
+def read_interval(group: h5py.Group) -> np.ndarray:
+    return intervals(group["start"][()], group["end"][()])
+
+
+def read_series(group: h5py.Group, path: Path) -> dict[str, np.ndarray]:
+    series = {
+        key: read_array(data, path)
+        for key, data in group.items()
+        if isinstance(data, h5py.Dataset) and key != "timestamp_indices_1s"
+    }
+    if "sampling_rate" in group.attrs and "timestamps" not in series:
+        n = len(next(iter(series.values())))
+        start = read_interval(group["domain"]).min()
+        series["timestamps"] = start + np.arange(n) / group.attrs["sampling_rate"]
+    return series
+
+
+def read_id(file: h5py.File, name: str, default: str) -> str:
+    value = file[name].attrs.get("id", default) if name in file else default
+    return value.decode() if isinstance(value, bytes) else str(value)
