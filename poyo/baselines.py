@@ -15,13 +15,12 @@ def binned(session: Session, times: np.ndarray, width: float, reach: float) -> n
     """
     recording = session.recording
     edges = np.arange(-round(reach / width), round(reach / width) + 1) * width  # (bins + 1,)
-    order = np.argsort(recording.spike_units, kind="stable")  # by unit, in time within a unit
+    unit = np.asarray(recording.spike_units)
+    order = np.argsort(unit, kind="stable")  # by unit, in time within a unit
     by_unit = np.asarray(recording.spike_times)[order]
-    cuts = np.searchsorted(
-        np.asarray(recording.spike_units)[order], np.arange(1, 1 + len(session.unit_rows))
-    )
+    ends = np.cumsum(np.bincount(unit, minlength=len(recording.unit_ids)))
     at = times[:, None] + edges  # (T, bins + 1)
-    counts = [np.diff(np.searchsorted(unit, at), axis=1) for unit in np.split(by_unit, cuts)[:-1]]
+    counts = [np.diff(np.searchsorted(unit, at), axis=1) for unit in np.split(by_unit, ends)[:-1]]
     return np.sqrt(np.concatenate(counts, axis=1)).astype(np.float32)
 
 
@@ -41,9 +40,7 @@ def wiener(session: Session, config: Wiener, windows: Windows) -> Decoded:
     x, x_valid, x_test = (
         binned(session, times[r], config.bin, config.reach) for r in (rows, valid, test)
     )
-    y, y_valid, y_test = (
-        np.asarray(session.target[r], dtype=np.float64) for r in (rows, valid, test)
-    )
+    y, y_valid, y_test = (session.target[r].astype(np.float64) for r in (rows, valid, test))
     weight = session.weights(times[rows]).astype(np.float64)
     weight /= weight.sum()
     mean, offset = weight @ x, weight @ y

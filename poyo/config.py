@@ -74,8 +74,9 @@ class Windows:
 class Training:
     """One training run, whatever it serves.
 
-    optimizer: adamw (ours) or lamb (the paper's). lr: the highest learning rate; it rises over
-    the fraction `warmup` of the steps, stays until the fraction `hold`, then falls by a cosine.
+    optimizer: adamw (ours) or lamb (the paper's). lr: the highest learning rate of the network,
+    embedding_lr: that of unit and session embeddings; both rise over the fraction `warmup` of
+    the steps, stay until the fraction `hold`, then fall by a cosine.
     dropout: in feed-forwards, on the processor's residual branches, on attention weights.
     unit_dropout: fewest, most likely and most units kept. frozen: steps in which only unit and
     session embeddings learn (-1: all of them). eval_every: steps between validations.
@@ -85,6 +86,7 @@ class Training:
     steps: int
     batch_size: int
     lr: float
+    embedding_lr: float
     warmup: float
     hold: float
     weight_decay: float

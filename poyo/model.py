@@ -257,9 +257,8 @@ class POYO(nn.Module):
             z = z + self.dropout(feed_forward(z))
         o = self.decode(z, latent_time, session_index, output_timestamps)[output_mask]  # (m, D)
         o = self.readout(o + self.dec_ffn(o))  # (m, 2), the m real queries of the batch
-        return o.new_zeros(*output_mask.shape, o.shape[-1]).masked_scatter(
-            output_mask[..., None], o
-        )
+        out = o.new_zeros(*output_mask.shape, o.shape[-1])
+        return out.masked_scatter(output_mask[..., None], o)  # (B, Q, 2)
 
     def encode(self, z, latent_time, unit_index, timestamps, token_type, mask) -> Tensor:
         """Latents z (L, D) gather the input tokens of each window: -> (B, L, D)."""

@@ -68,17 +68,26 @@ def make(model: nn.Module, training: Training) -> torch.optim.Optimizer:
 
 
 def schedule(training: Training, step: int) -> tuple[float, float | None]:
-    """Learning rate and, for lamb, β1 at a step.
+    """Factor of the learning rates and, for lamb, β1 at a step.
 
-    Rises linearly over `warmup`, holds until `hold`, falls by a cosine to lr / 10,000. The
+    Rises linearly over `warmup`, holds until `hold`, falls by a cosine to 1 / 10,000. The
     reference's OneCycleLR also cycles β1 0.95 -> 0.85 -> 0.95, its halves split at `hold`.
     """
     last = max(1, training.steps - 1)
     rise, hold = training.warmup * training.steps, training.hold * training.steps - 1
-    falling = max(0.0, (step - hold) / max(1e-9, last - hold))
-    cosine = (1 + math.cos(math.pi * min(1.0, falling))) / 2
-    lr = training.lr * min(1.0, (step + 1) / max(1.0, rise)) * (1e-4 + (1 - 1e-4) * cosine)
+    falling = min(1.0, max(0.0, (step - hold) / max(1e-9, last - hold)))
+    cosine = (1 + math.cos(math.pi * falling)) / 2
+    factor = min(1.0, (step + 1) / max(1.0, rise)) * (1e-4 + (1 - 1e-4) * cosine)
     if training.optimizer != "lamb":
-        return lr, None
-    phase = falling if step > hold else 1 - step / max(1.0, hold)
-    return lr, 0.85 + 0.10 * (1 - math.cos(math.pi * min(1.0, phase))) / 2
+        return factor, None
+    phase = falling if step > hold else min(1.0, 1 - step / max(1.0, hold))
+    return factor, 0.85 + 0.10 * (1 - math.cos(math.pi * phase)) / 2
+
+
+def set_step(optimizer: torch.optim.Optimizer, training: Training, step: int) -> None:
+    """Give the parameter groups of `make` their learning rates (and β1) for a step."""
+    factor, beta1 = schedule(training, step)
+    for group, lr in zip(optimizer.param_groups, (training.embedding_lr, training.lr)):
+        group["lr"] = lr * factor
+        if beta1 is not None:
+            group["betas"] = (beta1, group["betas"][1])

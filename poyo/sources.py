@@ -90,10 +90,15 @@ def readout_of(recording: Recording) -> Readout:
 
     Raises RecordingError for a brainset that has no row in READOUTS, or a missing target.
     """
-    for (brainset, task), readout in READOUTS.items():
-        if recording.brainset == brainset and recording.session_id.endswith(task):
-            break
-    else:
+    readout = next(
+        (
+            readout
+            for (brainset, task), readout in READOUTS.items()
+            if recording.brainset == brainset and recording.session_id.endswith(task)
+        ),
+        None,
+    )
+    if readout is None:
         if recording.brainset != "own":
             known = ", ".join(sorted({brainset for brainset, _ in READOUTS}))
             raise RecordingError(

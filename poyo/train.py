@@ -74,11 +74,7 @@ def train(
         loss = loss_of(model(**batch), batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        lr, beta1 = optim.schedule(training, step)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-            if beta1 is not None:
-                group["betas"] = (beta1, group["betas"][1])
+        optim.set_step(optimizer, training, step)
         optimizer.step()
         losses.append(loss.item())
         if not np.isfinite(losses[-1]):

@@ -5,19 +5,11 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from poyo import recording as module
-from poyo.recording import (
-    Recording,
-    RecordingError,
-    contains,
-    dilate,
-    intervals,
-    split_in_time,
-    split_trials,
-    subtract,
-    union,
-)
+from poyo.intervals import contains, dilate, intervals, subtract, union
+from poyo.recording import Recording, RecordingError, read, split_in_time, split_trials
 
 GRID = np.arange(-32, 193) / 16  # twice as fine as the edges of `scatter`, so edges are on it
 
@@ -368,3 +360,50 @@ def test_bad_times_in_a_file_are_refused(simulated, tmp_path):
         file["spikes/timestamps"][5] = np.nan
     with pytest.raises(RecordingError, match="spike times hold 1 NaN"):
         Recording.load(path)
+
+
+# --- files of one's own -----------------------------------------------------------------------
+
+OWN = {"spike_times": SPIKES, "spike_units": UNITS, "times": TIMES, "velocity": VELOCITY}
+
+
+def test_npz_and_mat_read_like_from_arrays(tmp_path):
+    np.savez(tmp_path / "mine.npz", **OWN)
+    savemat(tmp_path / "mine.mat", OWN)
+    expected = arrays(own())
+    for name in ("mine.npz", "mine.mat"):
+        recording = read(tmp_path / name)
+        assert recording.session_id == "mine"
+        for key, values in arrays(recording).items():
+            np.testing.assert_array_equal(values, expected[key], err_msg=f"{name} {key}")
+
+
+def test_arrays_may_have_other_names_and_time_last(tmp_path):
+    path = tmp_path / "bins.npz"
+    np.savez(path, spikes=COUNTS.T, bin_starts=BINS, velocity=np.c_[HAND, HAND].T)
+    recording, expected = read(path, names={"counts": "spikes"}), binned()
+    np.testing.assert_allclose(recording.spike_times, expected.spike_times)
+    np.testing.assert_array_equal(recording.behavior["cursor"]["vel"], HAND)
+
+
+def test_a_missing_array_is_named_with_the_cure(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, **{"hand" if key == "velocity" else key: a for key, a in OWN.items()})
+    with pytest.raises(RecordingError, match=r"holds hand.*which .* 'velocity'\? .*names="):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat"])
+def test_a_damaged_file_of_ones_own_says_so(tmp_path, suffix):
+    path = tmp_path / f"mine{suffix}"
+    np.savez(path, **OWN) if suffix == ".npz" else savemat(path, OWN)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"time,unit\n0.1,3\n" * 50, b""):
+        path.write_bytes(content)
+        with pytest.raises(RecordingError, match=f"mine{suffix} cannot be read"):
+            read(path)
+
+
+def test_an_unknown_kind_of_file_says_which_are_known(tmp_path):
+    with pytest.raises(RecordingError, match=r"\.h5, \.npz or \.mat"):
+        read(tmp_path / "mine.csv")
