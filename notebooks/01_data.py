@@ -15,15 +15,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from poyo import ROOT, config, sources
+from poyo import ROOT, config, corpus, sources
 from poyo.intervals import contains
 
 plt.style.use("poyo.style")
 params = config.load()
 
 # %%
-index = sources.build_corpus(params.data, ROOT / "runs/data")
-corpus = sources.load_corpus(ROOT / "runs/data")
+index = corpus.build(params.data, ROOT / "runs/data")
+recordings = sources.load_corpus(ROOT / "runs/data")
 print(f"corpus: {params.data.corpus}, {len(index)} sessions")
 
 # %% [markdown]
@@ -54,7 +54,7 @@ table
 # have nothing to do with each other.
 
 # %%
-recording = corpus["T-CO"][0]
+recording = recordings["T-CO"][0]
 begin, end = 20.0, 32.0
 shown = (recording.spike_times >= begin) & (recording.spike_times < end)
 fig, (raster, velocity) = plt.subplots(2, 1, figsize=(6.8, 3.6), sharex=True, height_ratios=[2, 1])
@@ -65,6 +65,8 @@ rows = (cursor["timestamps"] >= begin) & (cursor["timestamps"] < end)
 velocity.plot(cursor["timestamps"][rows], cursor["vel"][rows], label=["x", "y"])
 velocity.set(xlabel="time (s)", ylabel="velocity (cm/s)")
 velocity.legend(loc="upper right", ncols=2)
+plt.show()
+
 # %% [markdown]
 # *Spikes of every unit (above) and the velocity of the hand (below).*
 #
@@ -75,13 +77,15 @@ velocity.legend(loc="upper right", ncols=2)
 # targets appear anywhere, one after the other.
 
 # %%
-tasks = {"center-out": corpus["T-CO"][0], "random target": corpus["T-RT"][0]}
+tasks = {"center-out": recordings["T-CO"][0], "random target": recordings["T-RT"][0]}
 fig, axes = plt.subplots(1, 2, figsize=(5.6, 2.8), sharex=True, sharey=True)
 for ax, (task, one) in zip(axes, tasks.items()):
     position = one.behavior["cursor"]["pos"][:6000]
     ax.plot(*position.T, lw=0.5, color="C0")
     ax.set(title=task, xlabel="x (cm)", aspect="equal")
 axes[0].set_ylabel("y (cm)")
+plt.show()
+
 # %% [markdown]
 # *The hand's path in a minute of each task.*
 #
@@ -96,9 +100,11 @@ axes[0].set_ylabel("y (cm)")
 fig, ax = plt.subplots(figsize=(6.8, 1.6))
 reach = recording.intervals["movement_phases.reach_period"]
 rows = recording.splits | {"reach": reach}
-for y, (name, spans) in enumerate(rows.items()):
+for y, spans in enumerate(rows.values()):
     ax.broken_barh([(a, b - a) for a, b in spans], (y - 0.4, 0.8), color=f"C{y}")
 ax.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel="time (s)", xlim=(0, 60))
+plt.show()
+
 # %%
 train, test = recording.splits["train"], recording.splits["test"]
 near = np.stack([test[:, 0] - 0.99, test[:, 1] + 0.99], -1).ravel()
@@ -118,15 +124,16 @@ print(f"{100 * share:.0f} % of the session is in the train split")
 rates = pd.Series(
     np.concatenate(
         [np.bincount(r.spike_units, minlength=len(r.unit_ids)) / r.duration
-         for r in corpus["pretrain"]]
+         for r in recordings["pretrain"]]
     )
 )  # fmt: skip
 fig, (left, right) = plt.subplots(1, 2, figsize=(6, 2.3))
 left.hist(rates.clip(0.1, 100), bins=np.geomspace(0.1, 100, 31))
 left.set(xscale="log", xlabel="mean rate (Hz)", ylabel="units")
-right.hist([len(r.unit_ids) for r in corpus["pretrain"]], bins=10, color="C1")
+right.hist([len(r.unit_ids) for r in recordings["pretrain"]], bins=10, color="C1")
 right.set(xlabel="units in a session", ylabel="sessions")
 print(f"{len(rates)} units, median rate {rates.median():.1f} Hz")
+plt.show()
 
 # %% [markdown]
 # *Left: mean firing rates of all pretraining units. Right: units per session.*

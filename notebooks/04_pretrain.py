@@ -76,6 +76,8 @@ left.plot(history["step"], history["loss"], marker="o", ms=3)
 left.set(xlabel="gradient step", ylabel="weighted squared error", yscale="log")
 right.plot(history["step"], history["valid_r2"], marker="o", ms=3, color="C1")
 right.set(xlabel="gradient step", ylabel="validation R²", ylim=(min(0, right.get_ylim()[0]), 1))
+plt.show()
+
 # %% [markdown]
 # *Training loss (left) and mean R² over the sessions' validation trials (right).*
 #
@@ -89,13 +91,8 @@ latents = tokens.latents(params.size, params.windows)
 r2 = evaluate.scores(model, latents, sessions, "test", params.windows)
 scores = pd.DataFrame(
     [
-        {
-            "session_id": r.session_id,
-            "subject": r.subject,
-            "units": len(r.unit_ids),
-            "r2": r2[s.id],
-        }
-        for r, s in zip(recordings, sessions)
+        {"session_id": r.session_id, "units": len(r.unit_ids), "r2": r2[r.session_id]}
+        for r in recordings
     ]
 ).round(4)
 print(f"mean test R² over {len(scores)} sessions: {scores['r2'].mean():.3f}")

@@ -99,6 +99,8 @@ for ax, (column, title) in zip(axes, sources.COLUMNS.items()):
     ax.set(title=title.replace(", ", "\n"), xlabel="gradient step", ylim=(-0.1, 1))
 axes[0].set_ylabel("validation R²")
 axes[-1].legend(loc="lower right")
+plt.show()
+
 # %% [markdown]
 # *Mean validation R² over the sessions of each column, against gradient steps.*
 #
@@ -120,6 +122,8 @@ for i, (ax, name) in enumerate(zip(axes, "xy")):
     ax.set_ylabel(f"velocity {name} (cm/s)")
 axes[0].legend(loc="upper right", ncols=2)
 axes[1].set_xlabel("test trials one after the other (s)")
+plt.show()
+
 # %% [markdown]
 # *True and decoded velocity; vertical lines part the trials.*
 

@@ -77,6 +77,8 @@ raster.set(ylabel="unit")
 velocity.plot(session.times[rows], session.target[rows], label=["x", "y"])
 velocity.set(xlabel="time (s)", ylabel="velocity")
 velocity.legend(loc="upper right", ncols=2)
+plt.show()
+
 # %% [markdown]
 # *Ten seconds from the middle of the recording.*
 #
@@ -125,6 +127,7 @@ for i, (ax, name) in enumerate(zip(axes, "xy")):
     ax.set_ylabel(f"velocity {name}")
 axes[0].legend(loc="upper right", ncols=2)
 axes[1].set_xlabel("time (s)")
+plt.show()
 
 # %% [markdown]
 # *True and decoded velocity in the first seconds of the test split.*

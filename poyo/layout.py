@@ -14,9 +14,9 @@ def write_table(parent: h5py.Group, name: str, columns: dict, kind: str, **attrs
     group.attrs.update(object=kind, _unicode_keys=np.array(text, dtype="S"), **attrs)
     for key, values in columns.items():
         values = np.asarray(values)
-        group.create_dataset(
-            key, data=np.char.encode(values.astype(str)) if key in text else values
-        )
+        if key in text:
+            values = np.char.encode(values.astype(str))
+        group.create_dataset(key, data=values)
     return group
 
 

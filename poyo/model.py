@@ -143,9 +143,10 @@ class SelfAttention(Attention):
 class Dropout(nn.Dropout):
     """Dropout from one random byte per element, eight drawn at a time.
 
-    On a CPU the random numbers are a fifth of a training step. Paper: rate p. Here: the nearest
-    multiple of 1/256, exactly scaled (0.2 becomes 0.199).
+    On a CPU the random numbers are a fifth of a training step.
     """
+
+    # Paper: rate p. Here: the nearest multiple of 1/256, exactly scaled (0.2 becomes 0.199).
 
     def forward(self, x: Tensor) -> Tensor:
         dropped = round(256 * self.p)

@@ -43,9 +43,9 @@ class Lamb(torch.optim.Optimizer):
         update = m / (v.sqrt() + group["eps"])
         if group["weight_decay"]:
             update = update + group["weight_decay"] * p
+        weight, step = p.norm().clamp(0, 10), update.norm()  # over all rows, as the reference
         if group["sparse"]:
             update = update * seen
-        weight, step = p.norm().clamp(0, 10), update.norm()
         ratio = torch.where((weight > 0) & (step > 0), weight / step, torch.ones_like(step))
         p.sub_(group["lr"] * ratio * update)
 

@@ -367,7 +367,7 @@ def read(path: Path | str, names: dict[str, str] | None = None, seed: int = 0) -
         raise RecordingError(f"{path}: expected a file .h5, .npz or .mat")
     try:
         content = dict(np.load(path)) if path.suffix == ".npz" else loadmat(path)
-    except (OSError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # numpy and scipy raise a dozen kinds on a damaged file
         raise RecordingError(f"{path} cannot be read: {error}") from error
     there = sorted(name for name in content if not name.startswith("__"))
     binned = names.get("counts", "counts") in content

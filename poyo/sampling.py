@@ -55,7 +55,9 @@ class TrainingWindows:
         return self._drawn[e]
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """The windows of a step; epochs follow each other without a break: (B,), (B,)."""
+        """The windows of a step: which (B,), starts (B,)."""
+        # Paper: the windows of an epoch that fill no batch are dropped. Here: epochs follow each
+        # other without a break, so that a few trials can fill a large batch.
         position = step * size + np.arange(size)
         parts = []
         for e in np.unique(position // len(self)):

@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import ROOT, replacing
-from .config import ConfigError, Data
+from . import ROOT
 from .intervals import contains
 from .recording import Recording, RecordingError
-from .simulate import simulate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,105 +196,11 @@ HELD_OUT = {
 """Table 2's columns: a new day of a known animal, and a new animal in two tasks."""
 
 
-# animal, what its simulation imitates, its tasks; the roles are those of the paper's animals
-SIMULATED = [
-    ("sim-c", "perich", ["center_out_reaching", "random_target_reaching"]),
-    ("sim-m", "perich", ["center_out_reaching", "random_target_reaching"]),
-    ("sim-j", "perich", ["center_out_reaching"]),
-    ("sim-i", "odoherty", ["random_target_reaching"]),
-]
-SIMULATED_HELD_OUT = {
-    "C-CO": ("sim-c", "center_out_reaching"),
-    "T-CO": ("sim-t", "center_out_reaching"),
-    "T-RT": ("sim-t", "random_target_reaching"),
-}
-
 COLUMNS = {
     "C-CO": "known animal, new day, center-out",
     "T-CO": "new animal, center-out",
     "T-RT": "new animal, random target",
 }
-
-
-# --- the corpus in use -----------------------------------------------------------------------
-
-
-def build_corpus(data: Data, folder: Path) -> pd.DataFrame:
-    """Simulate the corpus into `folder`, or find the prepared public files; write its index.
-
-    Returns and writes folder/sessions.csv, a row per session: role ("pretrain" or a column of
-    Table 2), brainset, subject, session_id, path (relative to the repository where inside it)
-    and sizes. Raises ConfigError for an unknown corpus and RecordingError for a missing file.
-    """
-    if data.corpus == "simulated":
-        paths = list(_simulated(data, folder))
-    elif data.corpus in ("poyo_mp", "poyo_1"):
-        pretrain = POYO_MP if data.corpus == "poyo_mp" else POYO_1
-        paths = [
-            (role, ROOT / data.root / brainset / f"{name}.h5")
-            for role, sessions in ({"pretrain": pretrain} | HELD_OUT).items()
-            for brainset, names in sessions.items()
-            for name in names
-        ]
-        missing = [path for _, path in paths if not path.exists()]
-        if missing:
-            raise RecordingError(
-                f"{len(missing)} of {len(paths)} files of {data.corpus} are missing, first "
-                f"{missing[0]}; prepare them with `brainsets prepare` and set data.root"
-            )
-    else:
-        raise ConfigError(
-            f"data.corpus: {data.corpus!r} is unknown; known: simulated, poyo_mp, poyo_1"
-        )
-    rows = []
-    for role, path in paths:
-        recording = Recording.load(path)
-        readout = readout_of(recording)
-        series = recording.behavior[readout.target.partition(".")[0]]
-        rows.append(
-            {
-                "role": role,
-                "brainset": recording.brainset,
-                "subject": recording.subject,
-                "session_id": recording.session_id,
-                "path": str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path),
-                "units": len(recording.unit_ids),
-                "spikes": len(recording.spike_times),
-                "behavior_samples": len(series["timestamps"]),
-                "seconds": round(recording.duration, 3),
-                "trials": len(recording.intervals.get("trials", ())),
-            }
-        )
-    index = pd.DataFrame(rows)
-    with replacing(folder / "sessions.csv") as scratch:
-        index.to_csv(scratch, index=False, lineterminator="\n")
-    return index
-
-
-def _simulated(data: Data, folder: Path):
-    plan = [
-        ("pretrain", animal, flavour, task, day)
-        for animal, flavour, tasks in SIMULATED
-        for task in tasks
-        for day in range(1, data.days + 1)
-    ] + [
-        (column, animal, "perich", task, data.days + day)
-        for column, (animal, task) in SIMULATED_HELD_OUT.items()
-        for day in range(1, data.held_out_days + 1)
-    ]
-    for role, animal, flavour, task, day in plan:
-        recording = simulate(
-            animal=animal,
-            day=day,
-            task=task,
-            flavour=flavour,
-            seed=data.seed,
-            minutes=data.minutes,
-            units=data.units,
-        )
-        path = folder / recording.brainset / f"{recording.session_id}.h5"
-        recording.save(path)
-        yield role, path
 
 
 def load_corpus(folder: Path) -> dict[str, list[Recording]]:

@@ -84,13 +84,15 @@ def train(
         step += 1
         if step % training.eval_every == 0 or step == training.steps:
             r2 = evaluate.scores(model, fixed, sessions, "valid", windows)
-            row = {"step": step, "loss": np.mean(losses), "valid_r2": np.nanmean([*r2.values()])}
-            history.append({key: round(float(value), 4) for key, value in row.items()})
+            row = {"loss": np.mean(losses), "valid_r2": np.nanmean([*r2.values()])}
+            history.append({"step": step} | {k: round(float(v), 4) for k, v in row.items()})
             losses = []
             _report(label, history[-1], training, began, began_at)
         if time.monotonic() - saved > SAVE_EVERY or step == training.steps:
             _save(resume, step, history, losses, model, optimizer)
             saved = time.monotonic()
+    # Paper: the weights that were best on validation. Here: the last ones, where the learning rate
+    # has come down; on a few validation trials the best is mostly luck.
     freeze(model, False)
     model.eval()
     return history

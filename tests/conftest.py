@@ -1,13 +1,15 @@
 """What several test files need: a tiny simulated session, an easy one, a short training run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from poyo.config import Training, Windows
+from poyo import ROOT
+from poyo.config import Training, Windows, load
 from poyo.recording import Recording
 from poyo.simulate import simulate
 from poyo.tokens import Session, prepare
@@ -74,15 +76,14 @@ def windows() -> Windows:
 @pytest.fixture(scope="session")
 def training() -> Training:
     """A run of a second; tests change what they are about with dataclasses.replace."""
-    return Training(
+    return replace(
+        load(ROOT / "profiles/smoke.yaml").own,
         optimizer="adamw",
         steps=12,
         batch_size=4,
         lr=1e-3,
+        embedding_lr=1e-3,
         warmup=0.0,
-        hold=0.5,
-        weight_decay=1e-4,
-        dropout=(0.1, 0.1, 0.1),
         unit_dropout=(4, 6, 8),
         frozen=0,
         eval_every=5,

@@ -1,0 +1,234 @@
+# %% [markdown]
+# # Five minutes with POYO
+#
+# A decoder turns the activity of neurons into a movement. The usual decoder is built for one
+# session: it expects the same neurons in the same order, and the next day it is useless.
+# POYO (Azabou et al., NeurIPS 2023) is one network for many sessions and many animals. It reads
+# every spike as one **token**, and all it knows about a neuron is one short learned vector.
+#
+# This page shows what that buys. A network was trained on several animals. We give it a recording
+# of an animal it has never seen, let it learn one vector per new neuron, and decode the hand.
+#
+# By default all animals here are **simulated**, so the page runs as cloned, without a download.
+# The same code runs on the public recordings of the paper.
+
+# %% tags=["parameters"]
+seed = 0
+steps = 100  # gradient steps spent on the new session
+
+# %%
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+import torch
+
+from poyo import ROOT, adapt, checkpoint, config, evaluate, plotting, sources, tokens, train
+from poyo.intervals import contains
+
+plt.style.use("poyo.style")
+params = config.load()
+torch.set_num_threads(params.threads)
+
+# %% [markdown]
+# ## 0.1 A session of an unknown animal
+#
+# A **session** is one day's recording: the times at which each neuron fired, and the movement of
+# the hand. A **unit** is what the electrodes can tell apart: ideally one neuron. In this task
+# (center-out) the animal waits at the centre, reaches to one of eight targets, and returns.
+# Every trial belongs to one of three splits: train, validation, test.
+
+# %%
+recording = sources.load_corpus(ROOT / "runs/data")["T-CO"][0]
+units = len(recording.unit_ids)
+print(f"{recording.session_id}: {recording.duration / 60:.0f} min, {units} units")
+print(f"{len(recording.spike_times):,} spikes, {len(recording.intervals['trials'])} trials")
+
+# %% [markdown]
+# We look at the first test trials, put end to end on the page.
+
+# %%
+shown = recording.splits["test"][:2]
+ends = np.cumsum(np.diff(shown)[:, 0])
+colours = np.array(sns.husl_palette(units, s=0.95, l=0.55))
+
+
+def on_page(times):
+    """Which of the sorted `times` are shown, and where on the page they lie, in seconds."""
+    a, b = np.searchsorted(times, shown.T)
+    parts = [times[i:j] - begin for i, j, begin in zip(a, b, shown[:, 0])]
+    place = [part + start for part, start in zip(parts, np.append(0, ends))]
+    return contains(shown, times), np.concatenate(place)
+
+
+def raster(ax):
+    """The spikes: a row and a colour for each unit."""
+    rows, place = on_page(recording.spike_times)
+    unit = recording.spike_units[rows]
+    ax.scatter(place, unit, c=colours[unit], marker="|", s=700 / units, lw=0.8)
+    ax.set(ylabel=f"{units} units", yticks=[], xlim=(0, ends[-1]), ylim=(-1, units))
+
+
+# %%
+fig, (top, bottom) = plt.subplots(2, 1, figsize=(6.8, 3.8), sharex=True, height_ratios=[2, 1])
+raster(top)
+cursor = recording.behavior["cursor"]
+rows, place = on_page(cursor["timestamps"])
+for i, name in enumerate("xy"):
+    bottom.plot(place, cursor["vel"][rows, i], label=f"velocity {name}")
+for ax in (top, bottom):
+    ax.vlines(ends[:-1], *ax.get_ylim(), color="0.6", lw=0.8, ls=":")
+bottom.set(xlabel="test trials, one after the other (s)", ylabel="hand (cm/s)")
+bottom.legend(loc="lower left", bbox_to_anchor=(0, 0.95), ncols=2)
+plt.show()
+
+# %% [markdown]
+# *Above: every tick is a spike, every row and colour a unit. Below: the velocity of the hand,
+# which is to be decoded. Dotted lines part the stretches.*
+#
+# ## 0.2 Spikes are tokens
+#
+# The model reads one second at a time, a **window**. Nothing is binned or counted: each spike
+# enters as a pair of *who* (its unit) and *when* (its exact time). Each unit also gets a START and
+# an END token at the window's edges, so that a unit which says nothing is still known to be there.
+#
+# First the new session needs names. `adopt` takes the pretrained network and replaces its lists
+# of units and sessions by those of the new recording.
+
+# %%
+pretrained = checkpoint.load(ROOT / "runs/pretrain" / str(seed) / "model.pt")
+adopted = adapt.adopt(pretrained, [recording], seed=seed)
+session = tokens.prepare(recording, adopted.units, adopted.sessions)
+length = params.windows.length
+window = tokens.cut([session], np.array([0]), shown[:1, 0], length)
+
+spikes = int(contains(shown[:1, :1] + [0, length], recording.spike_times).sum())
+n = int(window["input_mask"].sum())
+print(f"one window of {length:g} s: {spikes} spikes + 2 x {units} = {n} tokens")
+assert n == spikes + 2 * units
+
+# %% [markdown]
+# ## 0.3 Learn who is who
+#
+# The network has learned from other animals how populations of neurons relate to movement. What it
+# lacks is which of the new units does what. So everything is frozen except the vectors
+# (**embeddings**) of the new units and of the session. The paper calls this **unit
+# identification**. They are learned from the session's train trials.
+
+# %%
+train.freeze(adopted.model, True)
+learned = sum(p.numel() for p in adopted.model.parameters() if p.requires_grad)
+total = sum(p.numel() for p in adopted.model.parameters())
+print(
+    f"the network saw {len(pretrained.sessions) - 1} sessions, {len(pretrained.units) - 1} units"
+)
+print(f"{learned:,} of {total:,} parameters learn: {100 * learned / total:.1f} %")
+
+# %%
+recipe = params.adapt.unit_identification
+steps = min(steps, recipe.steps)
+recipe = replace(recipe, steps=steps, eval_every=max(1, steps // 4))
+history = train.train(
+    adopted.model, [session], recipe, params.windows, size=params.size, seed=seed, label="tour"
+)
+for row in history:
+    print(f"step {row['step']:4.0f}   validation R² {row['valid_r2']:6.3f}")
+
+# %% [markdown]
+# **R²** is the share of the velocity's variance that the decoder explains: 1 is perfect, 0 is no
+# better than always giving the mean, and it has no lower bound.
+#
+# ## 0.4 Decode the test trials
+#
+# Windows are cut every half second; where they overlap, their outputs are averaged. These trials
+# were used neither to train nor to choose anything. R² is taken during the reaches.
+
+# %%
+latents = tokens.latents(params.size, params.windows)
+domain = evaluate.fitting(session, "test", params.windows)
+decoded = evaluate.decode(adopted.model, latents, session, domain, params.windows)
+print(f"{domain.shape[0]} stretches of test trials, {np.diff(domain).sum():.0f} s")
+print(f"test R² {decoded.r2:.3f} after {steps} steps")
+
+
+# %%
+def velocities(axes):
+    """The hand's velocity and the decoded one, on one scale."""
+    rows, place = on_page(decoded.times)
+    for i, (ax, name) in enumerate(zip(axes, "xy")):
+        ax.plot(place, decoded.target[rows, i], color="0.65", lw=2.2, label="hand")
+        ax.plot(place, decoded.prediction[rows, i], color="C0", label="decoded")
+        ax.set(ylabel=f"{name} (cm/s)", xlim=(0, ends[-1]), ylim=(-limit, limit))
+        ax.vlines(ends[:-1], -limit, limit, color="0.6", lw=0.8, ls=":")
+    axes[-1].set_xlabel("test trials, one after the other (s)")
+
+
+both = np.abs([decoded.target, decoded.prediction])
+limit = 1.1 * both[:, on_page(decoded.times)[0]].max()
+fig, axes = plt.subplots(2, 1, figsize=(6.8, 2.8), sharex=True)
+velocities(axes)
+axes[0].legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=2)
+plt.show()
+
+# %% [markdown]
+# *The trials of the first picture: the hand's velocity (grey) and what the model makes of the
+# spikes (blue). The small steps are half a second apart: where one window ends and the next takes
+# over.*
+#
+# ## 0.5 The whole story in one picture
+#
+# Velocities add up to a path. Each test reach is integrated from the hand's true position at its
+# start; nothing pulls it back afterwards, so errors add up too.
+
+
+# %%
+def paths():
+    """The test reaches: for each its colour, the hand's path and the decoded path, (T, 2) cm."""
+    reaches = recording.intervals["movement_phases.reach_period"]
+    inside = contains(domain, reaches[:, 0]) & contains(domain, reaches[:, 1] - 1e-6)
+    for reach in reaches[inside]:
+        hand = cursor["pos"][contains([reach], cursor["timestamps"])]
+        rows = contains([reach], decoded.times)
+        step = np.median(np.diff(decoded.times[rows]))
+        way = hand[0] + step * np.cumsum(decoded.prediction[rows], axis=0)
+        angle = np.arctan2(*(hand[-1] - hand[0])[::-1])
+        yield sns.husl_palette(361, s=0.95, l=0.55)[int(np.degrees(angle) % 360)], hand, way
+
+
+# %%
+grid = [["spikes", "paths"], ["x", "paths"], ["y", "paths"]]
+shape = {"width_ratios": [1.5, 1], "height_ratios": [2.4, 1, 1]}
+text = dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), 12)
+with plt.rc_context(text | dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 10)):
+    fig, axes = plt.subplot_mosaic(grid, figsize=(8.6, 4.3), dpi=80, **shape)
+    raster(axes["spikes"])
+    axes["spikes"].set(title="every spike is a token", xticks=[])
+    velocities([axes["x"], axes["y"]])
+    axes["x"].set(title=f"velocity: hand and decoded (R² {decoded.r2:.2f})", xticks=[])
+    for colour, hand, way in paths():
+        axes["paths"].plot(*hand.T, color="0.75", lw=2.2)
+        axes["paths"].plot(*way.T, color=colour, lw=1.8)
+    axes["paths"].set(title="reaches: hand and decoded", aspect="equal")
+    axes["paths"].set(xlabel="x (cm)", ylabel="y (cm)")
+
+# %%
+plotting.save(fig, "tour")
+
+# %% [markdown]
+# *An animal that the network has never seen. Left: spikes coloured by unit; below them the hand's
+# velocity (grey) and the decoded one (blue). Right: the hand's path in each test reach (grey) and
+# the decoded path, coloured by direction. Simulated by default.*
+#
+# ## Where to go next
+#
+# | page | what it shows |
+# | --- | --- |
+# | [01_data](01_data.ipynb) | the sessions: units, trials, splits, and what is simulated |
+# | [02_tokens](02_tokens.ipynb) | how a second of recording becomes tokens, latents and queries |
+# | [03_model](03_model.ipynb) | the network: attention over time, its size and its cost |
+# | [04_pretrain](04_pretrain.ipynb) | one model trained on all sessions at once |
+# | [05_adapt](05_adapt.ipynb) | new days and new animals, three ways |
+# | [06_baselines](06_baselines.ipynb) | the linear decoder that has to be beaten |
+# | [11_results](11_results.ipynb) | every table and figure, beside the paper's |
+# | [12_your_recording](12_your_recording.ipynb) | the same with a recording of your own |

@@ -1,0 +1,60 @@
+"""dvc.yaml against the code: what a stage depends on is what it imports."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from poyo import ROOT
+
+GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of the package that a file imports, by name."""
+    modules = {p.stem for p in (ROOT / "poyo").glob("*.py")} - {"__init__"}
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "") == "poyo"):
+            found = [node.module] if node.level and node.module else [a.name for a in node.names]
+            names |= set(found) & modules
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("poyo."):
+            names.add(node.module.removeprefix("poyo."))
+    return names
+
+
+def closure(path: Path) -> set[str]:
+    """Files of the package that a file imports, directly or not."""
+    todo, done = imported(path), set()
+    while todo:
+        name = todo.pop()
+        done.add(name)
+        todo |= imported(ROOT / "poyo" / f"{name}.py") - done
+    return {f"poyo/{name}.py" for name in done}
+
+
+STAGES = {
+    name: match[1]
+    for name, stage in GRAPH["stages"].items()
+    if (match := re.search(r"poyo\.notebook run (\w+)", str(stage.get("cmd"))))
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_modules_it_imports_and_no_other(stage):
+    listed = {dep for dep in GRAPH["stages"][stage]["deps"] if dep.startswith("poyo/")}
+    assert listed == closure(ROOT / "notebooks" / f"{STAGES[stage]}.py")
+
+
+def test_every_notebook_is_run_and_rendered():
+    sources = {path.stem for path in (ROOT / "notebooks").glob("[0-9]*.py")}
+    assert sources == set(GRAPH["vars"][0]["notebooks"])
+    assert sources == set(STAGES.values())
+    assert sources == set(GRAPH["stages"]["render"]["foreach"])
+
+
+def test_stages_that_write_a_page_record_the_profile_of_its_banner():
+    for stage in STAGES:
+        assert "profile" in GRAPH["stages"][stage]["params"]

@@ -1,0 +1,254 @@
+"""What a window becomes: one token per spike, two per unit, weights, masks, padding."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from poyo.config import SIZES, Windows
+from poyo.evaluate import decode
+from poyo.intervals import intervals
+from poyo.model import POYO
+from poyo.recording import Recording, RecordingError
+from poyo.sources import RANDOM_TARGET
+from poyo.tokens import END, SPIKE, START, cut, latents, prepare
+from poyo.vocabulary import Vocabulary, VocabularyError, units_and_sessions
+
+WINDOWS = Windows(length=1.0, latent_step=0.125, eval_step=0.5)
+TIMES = np.arange(0, 20, 0.25)
+VELOCITY = np.stack([np.sin(TIMES), np.cos(3 * TIMES)], -1)
+
+
+def recording(spikes=(1.0, 1.5, 2.0), rows=(2, 0, 2), velocity=VELOCITY) -> Recording:
+    """Four units, of which "d" is silent."""
+    made = Recording.from_arrays(
+        np.array([*spikes, 19.0]), np.r_[rows, 3], TIMES, velocity, session_id="s"
+    )
+    return replace(made, unit_ids=np.array(list("abcd")), spike_units=np.r_[rows, 1].astype(int))
+
+
+@pytest.fixture
+def session(prepared):
+    return prepared(recording())[0]
+
+
+def window(session, start, length=1.0, kept=None) -> dict[str, torch.Tensor]:
+    return cut([session], np.array([0]), np.array([start]), length, kept)
+
+
+def tokens(batch, row=0) -> list[tuple[int, int, float]]:
+    """Sorted (unit row, type, time) of the real tokens."""
+    mask = batch["input_mask"][row]
+    keys = ("input_unit_index", "input_token_type", "input_timestamps")
+    return sorted(zip(*(batch[key][row][mask].tolist() for key in keys)))
+
+
+def model_of(session) -> POYO:
+    torch.manual_seed(0)
+    return POYO(size="smoke", units=1 + len(session.unit_rows), sessions=2).eval()
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+
+def test_every_spike_is_a_token_and_every_unit_has_a_start_and_an_end(session):
+    ends = [(row, kind, t) for row in (1, 2, 3, 4) for kind, t in ((START, 0.0), (END, 1.5))]
+    spikes = [(3, SPIKE, 0.25), (1, SPIKE, 0.75), (3, SPIKE, 1.25)]
+    assert tokens(window(session, 0.75, length=1.5)) == sorted(ends + spikes)
+
+
+def test_a_window_holds_its_start_but_not_its_end(session):
+    batch = window(session, 1.0)
+    assert [t for _, kind, t in tokens(batch) if kind == SPIKE] == [0.5, 0.0]  # unit a, then c
+    np.testing.assert_array_equal(batch["output_timestamps"][0], [0, 0.25, 0.5, 0.75])
+    np.testing.assert_array_equal(batch["index"][0], [4, 5, 6, 7])
+
+
+def test_dropped_units_leave_with_all_their_tokens(session):
+    kept = [np.array([True, True, False, True])]
+    rows = {row for row, _, _ in tokens(window(session, 0.75, length=1.5, kept=kept))}
+    assert rows == {1, 2, 4}
+
+
+def test_a_window_without_a_spike_decodes(session):
+    batch = window(session, 5.0) | latents("smoke", WINDOWS)
+    assert {kind for _, kind, _ in tokens(batch)} == {START, END}
+    out = model_of(session)(**batch)
+    assert out.shape == (1, 4, 2)
+    assert torch.isfinite(out).all()
+
+
+def test_a_recording_without_a_spike_decodes(prepared):
+    silent = replace(recording(), spike_times=np.empty(0), spike_units=np.empty(0, dtype=int))
+    session = prepared(silent)[0]
+    out = model_of(session)(**window(session, 5.0), **latents("smoke", WINDOWS))
+    assert torch.isfinite(out).all()
+
+
+def test_rows_are_those_of_the_vocabulary():
+    units = Vocabulary(["x", "s/d", "s/c", "s/b", "s/a"])
+    session = prepare(recording(), units, Vocabulary(["other", "s"]))
+    batch = window(session, 1.0)
+    assert {row for row, _, _ in tokens(batch)} == {2, 3, 4, 5}
+    assert [row for row, kind, _ in tokens(batch) if kind == SPIKE] == [3, 5]  # c and a
+    assert batch["session_index"].tolist() == [2]
+
+
+def test_sessions_of_a_batch_keep_apart(prepared):
+    one, two = recording(), replace(recording(), session_id="t")
+    sessions = prepared(one, two)
+    batch = cut(sessions, np.array([1, 0]), np.array([1.0, 5.0]), 1.0)
+    assert batch["session_index"].tolist() == [2, 1]
+    assert {row for row, _, _ in tokens(batch, 0)} == {5, 6, 7, 8}
+    assert {row for row, _, _ in tokens(batch, 1)} == {1, 2, 3, 4}
+
+
+# --- padding ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spikes", range(0, 10))
+def test_tokens_are_padded_to_a_multiple_of_eight(prepared, spikes):
+    at = 1 + np.arange(spikes) / 16
+    session = prepared(recording(at, np.zeros(spikes, dtype=int)))[0]
+    batch = window(session, 1.0)
+    assert batch["input_mask"].sum() == 8 + spikes
+    assert batch["input_mask"].shape[1] == 8 * int(np.ceil((8 + spikes) / 8))
+    assert (batch["input_unit_index"][~batch["input_mask"]] == 0).all()
+
+
+def test_windows_of_a_batch_are_padded_to_the_longest(session):
+    batch = cut([session], np.array([0, 0, 0]), np.array([1.0, 5.0, 19.5]), 1.0)
+    assert batch["input_mask"].sum(1).tolist() == [10, 8, 8]
+    assert batch["output_mask"].sum(1).tolist() == [4, 4, 2]  # the recording ends at 20 s
+    assert (batch["weight"][2, 2:] == 0).all()
+    first = window(session, 1.0)
+    for key in ("output_timestamps", "target", "weight", "index"):
+        torch.testing.assert_close(batch[key][0, :4], first[key][0])
+
+
+# --- targets and weights ----------------------------------------------------------------------
+
+
+def test_targets_are_over_the_readouts_scale(session):
+    batch = window(session, 2.0)
+    scale = float(np.std(VELOCITY[TIMES < session.recording.splits["train"].max()]))
+    assert session.readout.scale == pytest.approx(scale, rel=1e-6)
+    np.testing.assert_allclose(batch["target"][0], VELOCITY[8:12] / scale, rtol=1e-6)
+
+
+def test_weights_multiply_over_the_intervals_a_sample_is_in(simulated, prepared):
+    rng = np.random.default_rng(0)
+    spans = {}
+    for name in prepared(simulated)[0].readout.weights:
+        begin = rng.integers(0, 50, 8) / 1.0  # overlapping each other and among themselves
+        spans[name] = intervals(begin, begin + rng.integers(1, 9, 8))
+    session = prepared(replace(simulated, intervals=simulated.intervals | spans))[0]
+    times = np.r_[np.arange(0, 60, 0.5), rng.uniform(0, 60, 300)]
+    expected = np.ones(len(times))
+    for name, weight in session.readout.weights.items():
+        inside = [any(a <= t < b for a, b in spans[name]) for t in times]
+        expected[np.array(inside)] *= weight
+    assert len(set(expected.round(6))) > 5
+    np.testing.assert_allclose(session.weights(times), expected, rtol=1e-6)
+
+
+def test_intervals_a_session_lacks_do_not_weigh(simulated, prepared):
+    spans = {"movement_phases.reach_period": simulated.intervals["movement_phases.reach_period"]}
+    session = prepared(replace(simulated, intervals=spans))[0]
+    assert set(session.weights(np.arange(0, 60, 0.01)).tolist()) == {1.0, 5.0}
+
+
+def test_own_recordings_weigh_the_same_everywhere_and_count_everywhere(session):
+    assert (session.weights(TIMES) == 1).all()
+    assert session.evaluated(TIMES).all()
+
+
+def test_only_the_evaluated_interval_counts(simulated, prepared):
+    session = prepared(simulated)[0]
+    times = np.arange(0, 60, 0.01)
+    reach = simulated.intervals["movement_phases.reach_period"]
+    expected = np.array([any(a <= t < b for a, b in reach) for t in times])
+    assert 0 < expected.mean() < 1
+    np.testing.assert_array_equal(session.evaluated(times), expected)
+
+
+# --- NaN in the behaviour ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def gappy(prepared):
+    velocity = VELOCITY.copy()
+    velocity[5, 0] = velocity[6] = np.nan  # 1.25 s in one column, 1.5 s in both
+    with pytest.warns(UserWarning, match=r"'s': 2 of 80 samples of cursor\.vel are NaN"):
+        return prepared(recording(velocity=velocity))[0]
+
+
+def test_nan_samples_are_masked_and_weigh_nothing(gappy):
+    batch = window(gappy, 1.0)
+    assert batch["output_mask"][0].tolist() == [True, False, False, True]
+    assert batch["weight"][0].tolist() == [1, 0, 0, 1]
+    assert torch.isfinite(batch["target"]).all()
+
+
+def test_nan_samples_are_not_decoded(gappy):
+    decoded = decode(model_of(gappy), latents("smoke", WINDOWS), gappy, intervals(1, 2), WINDOWS)
+    assert decoded.times.tolist() == [1.0, 1.75]
+    assert np.isfinite(decoded.r2)
+
+
+def test_whole_behaviour_does_not_warn(prepared):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prepared(recording())
+
+
+# --- what cannot be prepared ------------------------------------------------------------------
+
+
+def test_an_unknown_unit_is_named():
+    _, sessions = units_and_sessions([recording()])
+    with pytest.raises(VocabularyError, match="'s/c' is not in the vocabulary"):
+        prepare(recording(), Vocabulary(["s/a", "s/b", "s/d"]), sessions)
+
+
+def test_an_unknown_session_is_named():
+    units, _ = units_and_sessions([recording()])
+    with pytest.raises(VocabularyError, match="'s' is not in the vocabulary"):
+        prepare(recording(), units, Vocabulary(["other"]))
+
+
+def test_a_missing_target_is_named(prepared):
+    series = {"cursor": {"timestamps": TIMES, "pos": VELOCITY}}
+    with pytest.raises(RecordingError, match=r"'s' has no 'cursor\.vel'.*cursor\.pos"):
+        prepared(replace(recording(), behavior=series))
+
+
+def test_a_missing_evaluation_interval_is_named(simulated, prepared):
+    assert RANDOM_TARGET.evaluate == "movement_phases.random_period"
+    task = replace(simulated, session_id="x_random_target_reaching", intervals={})
+    with pytest.raises(ValueError, match=r"no interval 'movement_phases\.random_period'"):
+        prepared(task)
+
+
+def test_an_unknown_brainset_is_named(prepared):
+    with pytest.raises(RecordingError, match=r"'elsewhere_2031'.*READOUTS"):
+        prepared(replace(recording(), brainset="elsewhere_2031"))
+
+
+def test_a_hand_that_never_moves_is_refused(prepared):
+    with pytest.raises(RecordingError, match="does not vary"):
+        prepared(recording(velocity=np.zeros_like(VELOCITY)))
+
+
+# --- latents ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", ["smoke", "1.3M"])
+def test_every_latent_stands_once_at_the_middle_of_every_step(size):
+    grid = latents(size, WINDOWS)
+    k = SIZES[size].latents_per_step
+    pairs = set(zip(grid["latent_index"].tolist(), grid["latent_timestamps"].tolist()))
+    assert pairs == {(i, 0.0625 + 0.125 * step) for i in range(k) for step in range(8)}
+    assert len(grid["latent_index"]) == 8 * k
