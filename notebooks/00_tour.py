@@ -62,6 +62,7 @@ def on_page(times):
     return contains(shown, times), np.concatenate(place)
 
 
+# %%
 def raster(ax):
     """The spikes: a row and a colour for each unit."""
     rows, place = on_page(recording.spike_times)
@@ -164,6 +165,7 @@ def velocities(axes):
     axes[-1].set_xlabel("test trials, one after the other (s)")
 
 
+# %%
 both = np.abs([decoded.target, decoded.prediction])
 limit = 1.1 * both[:, on_page(decoded.times)[0]].max()
 fig, axes = plt.subplots(2, 1, figsize=(6.8, 2.8), sharex=True)
@@ -207,7 +209,7 @@ with plt.rc_context(text | dict.fromkeys(("xtick.labelsize", "ytick.labelsize"),
     velocities([axes["x"], axes["y"]])
     axes["x"].set(title=f"velocity: hand and decoded (R² {decoded.r2:.2f})", xticks=[])
     for colour, hand, way in paths():
-        axes["paths"].plot(*hand.T, color="0.75", lw=2.2)
+        axes["paths"].plot(*hand.T, color=colour, lw=3, alpha=0.3)
         axes["paths"].plot(*way.T, color=colour, lw=1.8)
     axes["paths"].set(title="reaches: hand and decoded", aspect="equal")
     axes["paths"].set(xlabel="x (cm)", ylabel="y (cm)")
@@ -217,8 +219,8 @@ plotting.save(fig, "tour")
 
 # %% [markdown]
 # *An animal that the network has never seen. Left: spikes coloured by unit; below them the hand's
-# velocity (grey) and the decoded one (blue). Right: the hand's path in each test reach (grey) and
-# the decoded path, coloured by direction. Simulated by default.*
+# velocity (grey) and the decoded one (blue). Right: the test reaches, coloured by direction:
+# pale the hand's path, strong the decoded one. Simulated by default.*
 #
 # ## Where to go next
 #

@@ -32,14 +32,16 @@ latents = tokens.latents(params.size, params.windows)
 # %% [markdown]
 # ## 5.1 What learns
 #
-# In unit identification a session of $U$ units has $(U + 1) \cdot D$ numbers to find.
+# In unit identification a session of $U$ units has $(U + 1) \cdot D$ numbers to find, a row for
+# each unit and one for the session (each table also has a row 0 for "none", which no token uses).
 
 # %%
 example = corpus["T-CO"][0]
-adopted = adapt.adopt(pretrained, [example], seed=seed)
-train.freeze(adopted.model, True)
-learns = sum(p.numel() for p in adopted.model.parameters() if p.requires_grad)
-total = sum(p.numel() for p in adopted.model.parameters())
+model = adapt.adopt(pretrained, [example], seed=seed).model
+train.freeze(model, True)
+learns = sum(p[1:].numel() for p in model.parameters() if p.requires_grad)
+total = sum(p.numel() for p in model.parameters())
+assert learns == (len(example.unit_ids) + 1) * model.unit_emb.embedding_dim
 print(f"{example.session_id}: {len(example.unit_ids)} units")
 print(f"{learns:,} of {total:,} parameters learn ({100 * learns / total:.1f} %)")
 

@@ -1,5 +1,6 @@
 """Models on disk: weights, both vocabularies, size and where they came from, in one file."""
 
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +41,9 @@ def read(path: Path | str) -> dict:
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; `dvc repro` makes it")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile("a checksum does not match")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling damaged bytes raises anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -66,6 +70,8 @@ def save(path: Path | str, checkpoint: Checkpoint) -> None:
 def load(path: Path | str) -> Checkpoint:
     """Read a checkpoint, its model in evaluation mode on the CPU."""
     content = read(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is not a POYO checkpoint but a {type(content).__name__}")
     missing = [k for k in ("model", "size", "units", "sessions", "about") if k not in content]
     if missing:
         raise CheckpointError(f"{path} is not a POYO checkpoint, it lacks {', '.join(missing)}")

@@ -95,6 +95,16 @@ class Training:
     frozen: int
     eval_every: int
 
+    def __post_init__(self):
+        if self.optimizer not in ("adamw", "lamb"):
+            raise ConfigError(f"optimizer: {self.optimizer!r} is unknown; known: adamw, lamb")
+        if not all(0 <= rate < 1 for rate in self.dropout):
+            raise ConfigError(f"dropout: rates must be in [0, 1), got {list(self.dropout)}")
+        if min(self.steps, self.batch_size, self.eval_every) < 1:
+            raise ConfigError("steps, batch_size and eval_every must be at least 1")
+        if not 0 < self.unit_dropout[0] <= self.unit_dropout[1] <= self.unit_dropout[2]:
+            raise ConfigError(f"unit_dropout: not in order: {list(self.unit_dropout)}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adapt:

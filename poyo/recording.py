@@ -167,7 +167,12 @@ class Recording:
         spike_times = np.asarray(spike_times, dtype=np.float64)
         times = np.asarray(times, dtype=np.float64)
         labels, spike_units = np.unique(np.asarray(spike_units), return_inverse=True)
-        series = {"timestamps": times, "vel": np.asarray(velocity, dtype=np.float64)}
+        velocity = np.asarray(velocity, dtype=np.float64)
+        if velocity.ndim != 2 or velocity.shape[1] != 2:
+            raise RecordingError(
+                f"velocity must be (T, 2), one row per time; got {velocity.shape}"
+            )
+        series = {"timestamps": times, "vel": velocity}
         if position is not None:
             series["pos"] = np.asarray(position, dtype=np.float64)
         if domain is None:
@@ -315,6 +320,8 @@ class Recording:
                         and sub.attrs.get("object") == "Interval"
                         and leaf != "domain"
                     }
+            if "domain" not in spans:
+                raise RecordingError(f"{path}: its 'domain' is not an Interval of torch_brain")
             splits = {
                 split: spans.pop(f"{split}_domain")
                 for split in ("train", "valid", "test")

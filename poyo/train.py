@@ -168,20 +168,22 @@ def run_hash(
     digest = hashlib.sha256()
     facts = [to_dict(training), to_dict(windows), seed, torch.get_num_threads(), torch.__version__]
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    for name in ("model", "tokens", "sampling", "optim", "train", "evaluate"):
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(module.read_bytes())
     for name, value in model.state_dict().items():
         digest.update(name.encode() + value.cpu().numpy().tobytes())
     for session in sessions:
         recording = session.recording
         digest.update(f"{session.id} {session.readout} {session.row}".encode())
         digest.update(session.unit_rows.tobytes())
-        for array in (recording.spike_times, recording.spike_units, session.target):
+        arrays = recording.spike_times, recording.spike_units, session.times, session.target
+        for array in arrays:
             # the ends and the length tell recordings apart without reading a corpus through
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array[:1000]).tobytes())
             digest.update(np.ascontiguousarray(array[-1000:]).tobytes())
-        digest.update(recording.splits["train"].tobytes())
+        for name, spans in sorted((recording.splits | recording.intervals).items()):
+            digest.update(name.encode() + spans.tobytes())
     return digest.hexdigest()[:16]
 
 

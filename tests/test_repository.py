@@ -1,4 +1,4 @@
-"""What a visitor of the repository relies on: one set of pins, a README that shows real results."""
+"""What a visitor of the repository relies on: one set of pins, a README of real results."""
 
 import re
 import tomllib

@@ -118,7 +118,7 @@ recording, out, save_every = sys.argv[1:]
 train.SAVE_EVERY = float(save_every)
 recording = Recording.load(recording)
 training = load(ROOT / "profiles/smoke.yaml").own
-training = replace(training, optimizer="adamw", steps=150, batch_size=4, eval_every=40, frozen=20)
+training = replace(training, optimizer="adamw", steps=80, batch_size=4, eval_every=30, frozen=20)
 windows = Windows(length=1.0, latent_step=0.125, eval_step=0.5)
 new = adapt.scratch([recording], "smoke", seed=0)
 sessions = [prepare(recording, new.units, new.sessions)]
@@ -150,7 +150,7 @@ def test_a_killed_run_started_again_ends_with_the_same_bytes(simulated, tmp_path
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed.pt").exists()
     (left,) = (tmp_path / "two").glob("*.pt")
-    assert 0 < checkpoint.read(left)["step"] < 150
+    assert 0 < checkpoint.read(left)["step"] < 80
 
     again = begin("again", "two", -1.0)
     said = again.communicate()[1]
@@ -267,6 +267,19 @@ def test_two_sessions_train_together(simulated, easy, training, windows):
     assert np.isfinite(history[-1]["loss"])
     moved = (model.session_emb.weight - before).abs().max(1).values
     assert (moved[1:] > 0).all()
+
+
+def test_every_step_drops_units_anew(simulated, training, windows, monkeypatch):
+    original, seen = module.keep_units, []
+
+    def recorded(*args):
+        seen.append(original(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(module, "keep_units", recorded)
+    run([simulated], training, windows)
+    drawn = {np.array(masks).tobytes() for masks in seen}
+    assert len(drawn) == len(seen) == training.steps
 
 
 def test_dropout_rates_are_those_of_the_run(simulated, training, windows):

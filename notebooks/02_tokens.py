@@ -1,0 +1,304 @@
+# %% [markdown]
+# # 2. Every spike is a token
+#
+# A transformer reads a set of **tokens**: vectors, each of which stands for one thing. In a text,
+# that is a piece of a word. POYO takes the most direct choice for a recording: one token per spike
+# (paper, section 2.1). A token says three things:
+#
+# 1. **who**: the unit that fired, as a row of a learned table (the unit embedding);
+# 2. **when**: the time of the spike, in seconds from the start of the window;
+# 3. **what kind**: a spike, or one of the two markers START and END explained below.
+#
+# This page cuts one second out of a recording, looks at its tokens, and follows them into a batch.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.colors import ListedColormap
+
+from poyo import ROOT, config, sampling, sources, tokens, vocabulary
+from poyo.intervals import contains
+
+plt.style.use("poyo.style")
+params = config.load()
+length = params.windows.length
+
+# %% [markdown]
+# ## 2.1 Names become rows
+#
+# An embedding is a table with a row per name. The **vocabulary** says which name has which row. A
+# unit's name holds its session, because nothing is assumed about which unit of today is which unit
+# of yesterday. Row 0 is `NA`: it belongs to nobody, and padding points at it.
+
+# %%
+recordings = sources.load_corpus(ROOT / "runs/data")["pretrain"]
+units, names = vocabulary.units_and_sessions(recordings)
+sessions = [tokens.prepare(recording, units, names) for recording in recordings]
+session, recording = sessions[0], recordings[0]
+print(f"{len(units)} rows of units, {len(names)} of sessions")
+for name in units.names[:3]:
+    print(f"row {units.rows([name])[0]}: {name}")
+
+# %% [markdown]
+# A name without a row is an error that says what to do, not a guess.
+
+# %%
+try:
+    units.rows(["sim-x_day01_center_out_reaching/M1/elec7/unit_0"])
+except vocabulary.VocabularyError as error:
+    print(error)
+
+# %% [markdown]
+# ## 2.2 One second, cut
+#
+# We cut a **window** that starts shortly before a reach. Its tokens are a START for every unit at
+# time 0, an END for every unit at the time the window ends, and the spikes between.
+
+# %%
+reach = recording.intervals["movement_phases.reach_period"][2]
+start = reach[0] - 0.1
+batch = tokens.cut([session], np.array([0]), np.array([start]), length)
+inside = contains([[start, start + length]], recording.spike_times)
+real = batch["input_mask"][0].numpy()
+row, time, kind = (
+    batch[f"input_{key}"][0].numpy()[real] for key in ("unit_index", "timestamps", "token_type")
+)
+U = len(recording.unit_ids)
+print(f"{inside.sum()} spikes + 2 x {U} units = {real.sum()} tokens")
+assert real.sum() == inside.sum() + 2 * U
+
+# %%
+kinds = np.array(["spike", "START", "END"])
+table = pd.DataFrame(
+    {"unit": [units.names[i].partition("/")[2] for i in row], "time (s)": time.round(4)}
+).assign(type=kinds[kind])
+table.iloc[[0, 1, U, U + 1, *range(2 * U, 2 * U + 6)]]
+
+# %% [markdown]
+# *Two of the START tokens, two of the END tokens and the first spikes. The session's name, which
+# begins every unit's name, is left out. The order of the rows carries no meaning: the network
+# gives the same answer for any other (shown in [03_model](03_model.ipynb)).*
+
+# %%
+colours = np.array(sns.husl_palette(U, s=0.95, l=0.55))
+unit = row - session.unit_rows[0]
+
+
+def draw(ax):
+    """The tokens: a tick for a spike, triangles for START and END."""
+    for code, marker, size in ((0, "|", 60), (1, ">", 14), (2, "<", 14)):
+        of = kind == code
+        ax.scatter(time[of], unit[of], c=colours[unit[of]], marker=marker, s=size, lw=1.1)
+    ax.set(xlim=(-0.03, length + 0.03), ylim=(-1, U), ylabel="unit")
+
+
+# %%
+fig, ax = plt.subplots(figsize=(6.8, 3.4))
+draw(ax)
+ax.set_xlabel("time in the window (s)")
+plt.show()
+
+# %% [markdown]
+# *A window of a simulated session, as the network gets it. Right-pointing triangles: START;
+# left-pointing: END; ticks: spikes. A colour per unit.*
+#
+# ## 2.3 Silence is heard
+#
+# Without START and END, a unit that does not fire would leave no trace: the network could not tell
+# a silent neuron from one that was never recorded. Silence is information. A neuron that stops
+# firing may say as much as one that starts.
+
+# %%
+silent = np.setdiff1d(np.arange(U), unit[kind == tokens.SPIKE])
+print(f"{len(silent)} of {U} units are silent in this window")
+heard = np.isin(unit, silent)
+print(f"they have {heard.sum()} tokens, all of them START or END")
+assert heard.sum() == 2 * len(silent)
+
+# %% [markdown]
+# ## 2.4 Why not bins
+#
+# The usual input is a grid of counts: units by time bins. It has a size that depends on the bin
+# width, most of it is zero, and where in its bin a spike fell is lost. Finer bins keep more of the
+# time and are emptier still. The number of tokens depends only on how much was said.
+
+# %%
+spikes = kind == tokens.SPIKE
+rows = []
+for width in (0.05, 0.02, 0.005, 0.001):
+    shape, extent = [round(length / width), U], [[0, length], [-0.5, U - 0.5]]
+    grid = np.histogram2d(time[spikes], unit[spikes], bins=shape, range=extent)[0]
+    assert grid.sum() == spikes.sum()
+    rows.append(
+        {"bin (ms)": 1e3 * width, "numbers": grid.size, "of them zero": (grid == 0).mean()}
+    )
+print(f"as tokens: {len(time)}")
+pd.DataFrame(rows).round(3)
+
+# %% [markdown]
+# *The same window as a grid of counts, for four bin widths. Its tokens are as many whatever the
+# precision of their times.*
+#
+# Units can come and go for the same reason. A grid has a column per unit, so another session needs
+# another input layer. A set of tokens has no columns.
+#
+# ## 2.5 Where a window ends
+#
+# A window $[s, s + T)$ holds its first moment and not its last. So windows in a row share no spike
+# and lose none.
+
+# %%
+edges = start + length * np.arange(4)
+cuts = tokens.cut([session], np.zeros(3, dtype=int), edges[:3], length)
+per_window = cuts["input_mask"].sum(1).numpy() - 2 * U
+together = contains([[edges[0], edges[-1]]], recording.spike_times).sum()
+print(f"{' + '.join(map(str, per_window))} = {together} spikes in three windows in a row")
+assert per_window.sum() == together
+
+on_edge = recording.spike_times[inside][0]
+for begin, expected in ((on_edge, True), (on_edge - length, False)):
+    lo, hi = np.searchsorted(recording.spike_times, [begin, begin + length])
+    assert (on_edge in recording.spike_times[lo:hi]) == expected
+print("a spike on the edge is in the window that begins with it, not in the one before")
+
+# %% [markdown]
+# ## 2.6 Many windows in one batch
+#
+# Windows differ in length: more units, more spikes. In a **batch** they are stacked into one array
+# that is as long as the longest. The rest is **padding**, and a mask says which is which. The
+# model drops the padding before attention, so it costs memory and changes nothing.
+
+# %%
+B = 12
+domains = [s.recording.splits["train"] for s in sessions]
+stream = sampling.TrainingWindows(domains, length, seed=0)
+which, starts = stream.batch(0, B)
+batch = tokens.cut(sessions, which, starts, length)
+mask = batch["input_mask"].numpy()
+N = mask.sum(1)
+for i, s in enumerate(which):
+    assert N[i] >= 2 * len(sessions[s].unit_rows)
+print(f"{B} windows from {len(set(which))} sessions, {N.min()} to {N.max()} tokens each")
+print(f"{1 - mask.mean():.0%} of the {mask.shape[0]} x {mask.shape[1]} places are padding")
+
+# %%
+picture = np.where(mask, batch["input_token_type"].numpy(), 3)
+palette = ["#9ec5e8", "#0173b2", "#029e73", "#eeeeee"]
+fig, ax = plt.subplots(figsize=(6.8, 2.6))
+ax.pcolormesh(picture, cmap=ListedColormap(palette), vmin=-0.5, vmax=3.5)
+for colour, label in zip(palette, [*kinds, "padding"]):
+    ax.plot([], [], "s", color=colour, label=label)
+ax.set(xlabel="place in the array", ylabel="window", yticks=np.arange(0, B, 4) + 0.5)
+ax.set_yticklabels(np.arange(0, B, 4))
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4)
+plt.show()
+
+# %% [markdown]
+# *A batch of windows: START, then END tokens of all units, then the spikes, then padding.*
+#
+# ## 2.7 Latents and queries share the clock
+#
+# Two more sets of vectors have a time, and neither is a spike.
+#
+# **Latents** are where the network keeps what it has understood. They sit on a fixed grid: at
+# every step of the window stand the same few learned vectors, told apart from those of other steps
+# by their time alone. **Queries** ask for the answer: one for each sample of the behaviour in the
+# window, at that sample's time. So behaviour may be sampled at any rate, and is never resampled.
+
+# %%
+latents = tokens.latents(params.size, params.windows)
+index, at = latents["latent_index"].numpy(), latents["latent_timestamps"].numpy()
+steps, K = len(np.unique(at)), index.max() + 1
+window = tokens.cut([session], np.array([0]), np.array([start]), length)
+query = window["output_timestamps"][0].numpy()
+print(f"{steps} steps x {K} = {len(at)} latents, {len(query)} queries")
+assert len(at) == K * round(length / params.windows.latent_step)
+
+# %%
+fig, (top, middle, bottom) = plt.subplots(
+    3, 1, figsize=(6.8, 4.6), sharex=True, height_ratios=[3, 1.3, 0.5]
+)
+draw(top)
+top.set_ylabel("input tokens\n(unit)")
+middle.scatter(at, index, s=16, color="C1")
+middle.set(ylabel="latents", yticks=[0, K - 1], ylim=(-0.7, K - 0.3))
+bottom.eventplot(query, color="C2", lineoffsets=0, linewidths=0.8)
+bottom.set(ylabel="queries", yticks=[], xlabel="time in the window (s)")
+fig.align_ylabels()
+plt.show()
+
+# %% [markdown]
+# *Everything the network sees of a window, on one time axis: spikes with START and END (above),
+# the grid of latents (orange) and the moments at which the velocity is asked for (green).*
+#
+# ## 2.8 What is asked for, and how much it counts
+#
+# The target is the velocity over a constant of its dataset, so that numbers are of order one. The
+# loss is the squared error times a **weight**. In center-out reaches count five times and waiting
+# a tenth: otherwise the network would mostly learn to say zero.
+
+# %%
+readout = session.readout
+print(f"target: {readout.target} / {readout.scale:g} {readout.unit}")
+for name, weight in readout.weights.items():
+    if name in recording.intervals:
+        print(f"weight {weight:g} in {name.rpartition('.')[2]}")
+
+# %%
+shown = contains([[reach[0] - 3, reach[0] + 6]], session.times)
+t = session.times[shown]
+fig, (top, bottom) = plt.subplots(2, 1, figsize=(6.8, 2.9), sharex=True)
+top.plot(t, np.linalg.norm(session.target[shown], axis=1), color="0.5")
+top.set_ylabel(f"speed ({readout.unit})")
+bottom.step(t, session.weights(t), where="post", color="C3")
+bottom.set(ylabel="loss weight", xlabel="time in the session (s)", ylim=(0, None))
+plt.show()
+
+# %% [markdown]
+# *Speed of the hand (above) and the weight of each sample in the loss (below). Reaches weigh most,
+# the way back less. A movement that weighs as little as waiting belongs to a trial that failed.*
+#
+# ## 2.9 Unit dropout
+#
+# In training each window loses some of its units, with all their tokens. The network must not lean
+# on a few good neurons, and it sees populations of many sizes, which is what new sessions will be.
+# How many units stay is drawn from a triangle: `unit_dropout` gives the fewest, the most likely
+# and the most. (The reference code draws by rejection in a way that flattens the triangle; so does
+# this package.) A session with fewer units than are drawn keeps them all.
+
+# %%
+triangle = params.pretrain.unit_dropout
+n = np.arange(triangle[0], triangle[2] + 1)
+largest = max(range(len(sessions)), key=lambda i: len(sessions[i].unit_rows))
+total = len(sessions[largest].unit_rows)
+kept = sampling.keep_units(sessions, np.full(4000, largest), triangle, seed=(0,))
+sizes = np.array([mask.sum() for mask in kept])
+fig, ax = plt.subplots(figsize=(6.8, 2.3))
+bins = np.arange(n[0], n[-1] + 2) - 0.5
+ax.hist(sizes, bins, weights=np.full(len(sizes), 1 / len(sizes)), color="0.8", label="4,000 draws")
+ax.plot(n, sampling.keep_probabilities(*triangle), color="C0", label="probability")
+ax.set(xlabel=f"units kept of {total}", ylabel="share of windows")
+ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+plt.show()
+
+# %% [markdown]
+# *How many units of the largest session survive: drawn (grey) and computed (blue).*
+
+# %%
+smallest = min(range(len(sessions)), key=lambda i: len(sessions[i].unit_rows))
+kept = sampling.keep_units(sessions, np.full(4000, smallest), triangle, seed=(0,))
+print(f"the smallest session has {len(kept[0])} units")
+print(f"{np.mean([mask.all() for mask in kept]):.0%} of its windows keep them all")
+
+# %%
+even = np.arange(U) % 2 == 0
+fewer = tokens.cut([session], np.array([0]), np.array([start]), length, kept=[even])
+left = int(fewer["input_mask"].sum())
+print(f"every second unit dropped: {len(unit)} tokens become {left}")
+assert left == even[unit].sum()
+
+# %% [markdown]
+# That is all the network gets: who, when, what kind. [03_model](03_model.ipynb) shows what it does
+# with it.

@@ -1,0 +1,348 @@
+# %% [markdown]
+# # 3. A PerceiverIO over time
+#
+# [02_tokens](02_tokens.ipynb) turned one second of recording into a set of tokens. The network has
+# to turn that set, of any size, into a velocity at any moment. It does so in three steps
+# (PerceiverIO, Jaegle et al. 2021; paper, section 2.2):
+#
+# 1. **Encode.** A fixed number of latent vectors gather from the tokens what they need.
+# 2. **Process.** The latents talk to each other, in several layers.
+# 3. **Decode.** A query for each moment reads the latents and becomes a velocity.
+#
+# All three are **attention**: a vector that wants something (a *query*) is compared with every
+# vector that offers something (their *keys*); the better they match, the more of the offer (the
+# *value*) it takes. The shares are positive and sum to one. It is done several times side by side,
+# with projections of their own: the *heads*.
+
+# %% tags=["parameters"]
+seed = 0
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+
+from poyo import ROOT, checkpoint, config, sources, tokens
+from poyo.model import HEAD, POYO, rotate
+
+plt.style.use("poyo.style")
+params = config.load()
+length = params.windows.length
+torch.set_num_threads(1)
+torch.manual_seed(seed)
+_ = torch.set_grad_enabled(False)
+# %% [markdown]
+# ## 3.1 A batch goes through
+#
+# The pretrained network of [04_pretrain](04_pretrain.ipynb), and a batch of windows from one
+# session it was trained on (simulated, by default).
+
+# %%
+pretrained = checkpoint.load(ROOT / "runs/pretrain" / str(seed) / "model.pt")
+model = pretrained.model
+recording = sources.load_corpus(ROOT / "runs/data")["pretrain"][0]
+session = tokens.prepare(recording, pretrained.units, pretrained.sessions)
+reaches = recording.intervals["movement_phases.reach_period"]
+B, U = 8, len(recording.unit_ids)
+starts = reaches[:B, 0] - 0.1
+B = len(starts)
+batch = tokens.cut([session], np.zeros(B, dtype=int), starts, length)
+batch |= tokens.latents(pretrained.size, params.windows)
+
+# %%
+time = model.rotary_emb(batch["latent_timestamps"])
+z0 = model.latent_emb(batch["latent_index"])
+inputs = [batch[f"input_{k}"] for k in ("unit_index", "timestamps", "token_type", "mask")]
+z = model.encode(z0, time, *inputs)
+o = model.decode(z0 + z, time, batch["session_index"], batch["output_timestamps"])
+y = model(**batch)
+rows = [
+    ("tokens: unit, time, kind", "(B, N)", inputs[0]),
+    ("latents before they have read", "(L, D)", z0),
+    ("what the encoder gathers", "(B, L, D)", z),
+    ("what the decoder reads out", "(B, Q, D)", o),
+    ("velocity over its scale", "(B, Q, 2)", y),
+]
+pd.DataFrame([{"what": w, "letters": s, "shape": tuple(t.shape)} for w, s, t in rows])
+
+# %% [markdown]
+# *Shapes along the way: `B` windows, `N` tokens with padding, `L` latents, `Q` queries, `D` the
+# width.*
+#
+# The number of latents does not depend on the number of tokens. Between encoder and decoder the
+# network never sees a spike again: what is not gathered by the `L` latents is lost.
+
+# %%
+steps = round(length / params.windows.latent_step)
+L, Q = len(z0), batch["output_timestamps"].shape[1]
+assert L == config.SIZES[pretrained.size].latents_per_step * steps
+assert y.shape == (B, Q, 2)
+print(f"{int(batch['input_mask'].sum(1).max())} tokens at most, always {L} latents")
+
+# %% [markdown]
+# ## 3.2 Why latents have a time
+#
+# A movement unfolds. What the network should know about 0.2 s into the window differs from what it
+# should know about 0.8 s. So its memory is laid out along time: at each of the steps stand the
+# same learned vectors, and only their time differs. A latent can then ask for "this sort of spike,
+# *shortly before me*", and the same question is asked at every step.
+#
+# For this, attention has to see time **differences**. That is what rotary embedding does.
+#
+# ## 3.3 Time is a rotation
+#
+# Take two of the numbers in a query as a point in the plane and turn it by an angle proportional
+# to its time; do the same with the key. The match of the two is a dot product, and a dot product
+# only sees the angle *between* them: proportional to the difference of their times (RoPE, Su et
+# al. 2021). Each head has 64 numbers, 32 pairs. Half of the pairs turn, each at its own
+# **period**; the other half do not turn and match whatever the times are.
+
+# %%
+periods = 2 * np.pi / model.rotary_emb.omega.numpy()[: HEAD // 4].astype(float)
+lags = np.linspace(-0.3, 0.3, 601)
+waves = np.cos(2 * np.pi * lags[:, None] / periods)
+fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.3))
+left.semilogy(np.arange(1, len(periods) + 1), periods, "o", ms=4)
+for at, name in ((length, "window"), (params.windows.latent_step, "latent step"), (2e-3, "2 ms")):
+    left.axhline(at, color="0.8", lw=0.8, zorder=0)
+    left.text(1, at * 1.15, name, color="0.4", fontsize=8)
+left.set(xlabel="rotating pair", ylabel="period (s)", xticks=[1, 6, 11, 16])
+right.plot(lags, waves[:, periods > 0.02].mean(1), lw=1)
+right.set(xlabel="time difference (s)", ylabel="match of equal vectors")
+plt.show()
+print(f"{len(periods)} periods, from {periods[0] * 1e3:.1f} ms to {periods[-1]:.2f} s")
+
+# %% [markdown]
+# *Left: the periods of the rotating pairs, evenly spaced in the logarithm, with three lengths for
+# comparison; a neuron hardly fires twice within 2 ms. Right: how well two equal vectors match at
+# different times, averaged over the pairs with periods above 20 ms. Near times match best;
+# training decides which pairs matter and how they are turned against each other.*
+#
+# The claim, checked: shift both times alike and the match stays.
+
+# %%
+q, k = torch.randn(2, 1000, 1, HEAD)
+
+
+def match(t, s, rotary=model.rotary_emb):
+    """Dot products of q at times t and k at times s."""
+    return (rotate(q, rotary(t)) * rotate(k, rotary(s))).sum(-1)
+
+
+t, s = torch.rand(2, 1000)
+error = (match(t, s) - match(t + 0.25, s + 0.25)).abs().max().item()
+change = (match(t, s) - match(t + 0.25, s)).abs().mean().item()
+print(f"both shifted by 250 ms: matches differ by less than {0.1:g}; typical size {HEAD**0.5:.0f}")
+assert error < 0.1 < change
+print("only one of them shifted: they change")
+
+# %% [markdown]
+# The bound is not zero because times are stored with 24 bits. At a period of 0.1 ms one second is
+# ten thousand turns, and the last bit of the time is a visible angle.
+#
+# **Values turn as well**, in the encoder and among the latents, and this is particular to POYO. A
+# gathered value is turned back by the time of the one who gathers it. So what arrives is expressed
+# relative to the latent's own time: "a spike of this kind, 40 ms before me", not "at 0.46 s". The
+# decoder turns only queries and keys.
+
+# %%
+turn = model.rotary_emb
+relative = rotate(rotate(k, turn(s)), turn(t).conj())
+direct = rotate(k, turn(s - t))
+assert (relative - direct).abs().max() < 0.1
+print("turned by its own time, then back by the reader's: turned by the difference")
+
+# %% [markdown]
+# ## 3.4 The whole network has no clock
+#
+# If attention only sees differences, so does everything built of it. Shift all times of a window,
+# of tokens, latents and queries, and the decoded velocity stays. Shift the tokens alone and it
+# does not.
+
+
+# %%
+def shifted(keys, seconds):
+    """The network's output when the times in `keys` are later by `seconds`."""
+    return model(**batch | {key: batch[key] + seconds for key in keys})
+
+
+times = ["input_timestamps", "latent_timestamps", "output_timestamps"]
+size = y.square().mean().sqrt()
+together = ((shifted(times, 0.5) - y).square().mean().sqrt() / size).item()
+alone = ((shifted(times[:1], 0.05) - y).square().mean().sqrt() / size).item()
+assert together < 1e-2 and together < alone
+print("all times 500 ms later: the same output, to within one percent")
+print(f"tokens alone 50 ms later: the output changes by {alone:.0%} of its size")
+
+# %% [markdown]
+# ## 3.5 A set has no order
+#
+# Nothing in attention depends on where in the array a token stands. Shuffle them: same output.
+
+# %%
+order = torch.randperm(batch["input_mask"].shape[1])
+keys = ["unit_index", "timestamps", "token_type", "mask"]
+shuffled = model(**batch | {f"input_{key}": batch[f"input_{key}"][:, order] for key in keys})
+torch.testing.assert_close(shuffled, y, rtol=1e-3, atol=1e-4)
+print("tokens shuffled, padding among them: the same output")
+
+# %% [markdown]
+# ## 3.6 How many parameters
+#
+# The embeddings of units and sessions grow with the corpus and are counted apart. The rest is
+# shared by every neuron that was ever recorded. The paper's model for one session is called 1.3M,
+# that for many sessions 11.8M.
+
+# %%
+counts = {}
+for name, size in config.SIZES.items():
+    net = POYO(size=size, units=1, sessions=1)
+    counts[name] = sum(p.numel() for p in net.parameters()) - 2 * size.dim
+assert counts["1.3M"] == 1_254_018
+assert counts["11.8M"] == 11_717_378
+table = pd.DataFrame([{"size": n, **config.to_dict(s)} for n, s in config.SIZES.items()])
+table.assign(parameters=[f"{counts[n]:,}" for n in table["size"]])
+
+# %% [markdown]
+# *The sizes in `poyo/config.py`, counted without unit and session embeddings; the paper's names
+# 3.8M and 7.4M count them. Heads are always 64 wide, so attention is wider inside than the vectors
+# it reads. `laptop` and `smoke` are ours.*
+#
+# ## 3.7 What it costs
+#
+# Attention compares every query with every key. A plain transformer would let all $N$ tokens
+# attend to each other in every layer: depth · $N^2$ comparisons. Here the tokens are read once by
+# the latents, and the latents once by the queries: $N L$ + depth · $L^2$ + $Q L$. The number of
+# spikes enters linearly.
+
+# %%
+big = config.SIZES["11.8M"]
+n = np.geomspace(100, 30_000, 50)
+latent = big.latents_per_step * steps
+plain, ours = big.depth * n**2, n * latent + big.depth * latent**2 + Q * latent
+fig, ax = plt.subplots(figsize=(5.2, 2.6))
+ax.loglog(n, plain, color="C3", label="every token with every token, each layer")
+ax.loglog(n, ours, color="C0", label="through the latents")
+here = int(batch["input_mask"].sum(1).max())
+ax.axvline(here, ymax=0.7, color="0.8", zorder=0)
+ax.text(here * 1.06, ours[0] / 4, "a window\non this page", color="0.4", fontsize=8)
+ax.set(xlabel="tokens in a window", ylabel="comparisons")
+ax.legend(loc="upper left")
+plt.show()
+
+# %% [markdown]
+# *Comparisons per head for one window at size 11.8M, both axes logarithmic.*
+
+# %%
+at = 3000
+ratio = big.depth * at**2 / (at * latent + big.depth * latent**2 + Q * latent)
+print(f"at {at:,} tokens, as in a second of 200 units: {ratio:.0f} times fewer")
+
+# %% [markdown]
+# ## 3.8 What the encoder looks at
+#
+# The shares of attention can be looked at. We take the encoder's own projections, turn queries and
+# keys by their times, and compute the shares.
+
+
+# %%
+def encoder_attention(window):
+    """Shares (H, L, N) of a window's tokens, what they gather (L, D), unit, time and kind (N,)."""
+    real = batch["input_mask"][window]
+    names = ("input_unit_index", "input_timestamps", "input_token_type")
+    unit, at, kind = (batch[name][window][real] for name in names)
+    to_tokens, to_latents = turn(at), turn(batch["latent_timestamps"])
+    context = model.unit_emb(unit) + model.token_type_emb(kind)  # (N, D)
+    keys, values = model.enc_atn.keys_values(context).chunk(2, dim=-2)  # (N, H, K)
+    query = rotate(model.enc_atn.queries(z0), to_latents)  # (L, H, K)
+    scores = torch.einsum("lhk,nhk->hln", query, rotate(keys, to_tokens))
+    shares = (scores / HEAD**0.5).softmax(-1)
+    out = torch.einsum("hln,nhk->lhk", shares, rotate(values, to_tokens))
+    out = model.enc_atn.to_out(rotate(out, to_latents.conj()).flatten(-2))
+    return shares.numpy(), out, unit.numpy() - session.unit_rows[0], at.numpy(), kind.numpy()
+
+
+# %% [markdown]
+# First, that this is what the network does: the same vectors are gathered as by its own code.
+
+# %%
+shares, gathered, unit, at, kind = encoder_attention(0)
+torch.testing.assert_close(gathered, z[0], rtol=1e-3, atol=1e-4)
+H = len(shares)
+spikes = kind == tokens.SPIKE
+print(f"{H} head(s), {L} latents, {len(at)} tokens, {(~spikes).mean():.0%} of them START or END")
+for head in range(H):
+    edges = shares[head][:, ~spikes].sum(1).mean()
+    print(f"head {head + 1}: {edges:.0%} of the attention is on START and END")
+
+# %%
+columns = 32
+into = np.eye(columns)[(at[spikes] * columns / length).astype(int)]  # (spikes, columns)
+heat = shares[:, :, spikes] @ into
+when = batch["latent_timestamps"].numpy()
+fig, axes = plt.subplots(1, H, figsize=(6.4, 2.5), sharey=True, squeeze=False)
+for head, ax in enumerate(axes[0]):
+    edges = np.linspace(0, length, columns + 1)
+    image = ax.pcolormesh(edges, range(L + 1), heat[head], vmin=0, vmax=np.quantile(heat, 0.995))
+    ax.plot(when, np.arange(L) + 0.5, ".", color="w", ms=2)
+    ax.set(title=f"head {head + 1}", xlabel="time of the spikes (s)")
+middle = L // steps * (np.arange(steps) + 0.5)
+axes[0, 0].set(ylabel="latents, by their time (s)", yticks=middle)
+axes[0, 0].set_yticklabels([f"{t:.2f}" for t in np.unique(when)])
+fig.colorbar(image, ax=axes, label="share of attention")
+plt.show()
+
+# %% [markdown]
+# *One window. A row is a latent, from early (below) to late; a column is 1/32 of the window;
+# bright is much attention. White dots: the latent's own time. START and END are left out. Dark
+# columns are moments with few spikes.*
+#
+# Nobody told the latents to look near their own time. After pretraining (profile `laptop`) they
+# do, and they lean to the left of their dots: towards spikes that came *before*. Most of the
+# simulated neurons lead the movement. Heads may differ in how far back they look.
+#
+# Now over all windows of the batch, by the distance in time; and by unit.
+
+# %%
+lag_edges = np.linspace(-0.6, 0.6, 41)
+taken, pairs = np.zeros((H, 40)), np.zeros(40)
+per_unit, said = np.zeros(U), np.zeros(U)
+for window in range(B):
+    shares, _, unit, at, kind = encoder_attention(window)
+    n, lag = len(at), at - when[:, None]  # (L, N)
+    rows = np.broadcast_to(kind == tokens.SPIKE, lag.shape)
+    pairs += np.histogram(lag[rows], lag_edges)[0]
+    for head in range(H):
+        taken[head] += np.histogram(lag[rows], lag_edges, weights=n * shares[head][rows])[0]
+    per_unit += np.bincount(unit, shares.mean((0, 1)), U) / B
+    said += np.bincount(unit, minlength=U) / n / B
+assert np.isclose(per_unit.sum(), 1) and np.isclose(said.sum(), 1)
+
+# %%
+fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.5))
+for head in range(H):
+    left.stairs(
+        taken[head] / pairs, lag_edges, color=f"C{head}", label=f"head {head + 1}", baseline=None
+    )
+left.axhline(1, color="0.7", lw=0.8, ls=":")
+left.axvline(0, color="0.7", lw=0.8, ls=":")
+left.set(xlabel="spike minus latent time (s)", ylabel="attention per spike, 1 is even")
+left.legend(loc="upper right")
+right.plot(said, per_unit, "o", ms=4, mfc="none")
+right.plot([0, said.max()], [0, said.max()], color="0.7", lw=0.8, ls=":")
+right.set(xlabel="unit's share of the tokens", ylabel="unit's share of the attention")
+plt.show()
+print(f"correlation of the two shares over {U} units: {np.corrcoef(said, per_unit)[0, 1]:.2f}")
+
+# %% [markdown]
+# *Left: attention per spike, relative to an even share, by the time between spike and latent.
+# Right: a circle per unit; on the dotted line a unit gets the attention that its number of tokens
+# would give it if all tokens counted alike. Simulated session, by default.*
+#
+# A unit that fires more is attended to more, because it has more tokens. The distance from the
+# line is what the network has learned about the unit: above it are those whose single spike counts
+# for more. Attention is not importance, though: a value may be large or small. Which units matter
+# is better asked by leaving them out.
+#
+# Next: [04_pretrain](04_pretrain.ipynb) trains this network on all sessions at once.
