@@ -108,11 +108,11 @@ plt.show()
 #
 # ## 5.4 What it looks like
 #
-# Velocity in the test trials of one session of the new animal, decoded after unit identification.
+# The velocity in test trials of one session of the new animal, decoded after unit identification.
 
 # %%
 best = decoded[example.session_id, "unit_identification"]
-rows = np.flatnonzero(best.times >= best.times[0])[:600]
+rows = np.arange(min(600, len(best.times)))
 gaps = np.flatnonzero(np.diff(best.times[rows]) > 0.1) + 1
 fig, axes = plt.subplots(2, 1, figsize=(6.8, 2.8), sharex=True, sharey=True)
 seconds = np.arange(len(rows)) * np.median(np.diff(best.times))
@@ -121,7 +121,7 @@ for i, (ax, name) in enumerate(zip(axes, "xy")):
     ax.plot(seconds, best.prediction[rows, i], color="C0", label="decoded")
     for gap in gaps:
         ax.axvline(seconds[gap], color="0.85", lw=0.8)
-    ax.set_ylabel(f"velocity {name} (cm/s)")
+    ax.set_ylabel(f"{name} ({sources.readout_of(example).unit})")
 axes[0].legend(loc="upper right", ncols=2)
 axes[1].set_xlabel("test trials one after the other (s)")
 plt.show()

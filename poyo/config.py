@@ -34,7 +34,8 @@ SIZES = {
     # the paper's single-session model, and the one of POYO-mp and POYO-1 (depth 24)
     "1.3M": Size(dim=64, depth=6, cross_heads=2, self_heads=8, latents_per_step=16),
     "11.8M": Size(dim=128, depth=24, cross_heads=4, self_heads=8, latents_per_step=32),
-    # the paper's scaling figure; its 13 M is 11.8M with the unit embeddings counted
+    # the paper's scaling figure, whose names count about 1.25 M of unit embeddings, too; its 13M
+    # is 11.8M
     "3.8M": Size(dim=128, depth=4, cross_heads=4, self_heads=8, latents_per_step=32),
     "7.4M": Size(dim=128, depth=12, cross_heads=4, self_heads=8, latents_per_step=32),
     # ours, for two CPU cores

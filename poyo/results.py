@@ -7,8 +7,8 @@ The list of runs comes from params.yaml, never from what happens to lie in runs/
 
 import json
 
-import numpy as np
 import pandas as pd
+from scipy import stats
 
 from . import ROOT, config, paper, replacing
 from .plotting import FIGURES, csv
@@ -61,17 +61,21 @@ def table2(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def gain(scores: pd.DataFrame, column: str, better: str, worse: str) -> tuple[float, float, float]:
-    """Mean paired difference of R² over sessions and its 95 % interval (bootstrap over sessions).
+def gain(
+    scores: pd.DataFrame, columns: list[str], better: str, worse: str
+) -> tuple[float, float, float, int]:
+    """Mean paired difference of R² over sessions, its 95 % interval, and how many sessions.
 
-    Seeds are averaged within a session first: sessions, not seeds, are what a lab samples.
+    Seeds are averaged within a session first: sessions, not seeds, are what a lab samples. The
+    interval is Student's; it is nan for a single session.
     """
-    part = scores[scores.column == column]
+    part = scores[scores.column.isin(columns)]
     table = part.pivot_table(index="session_id", columns="method", values="r2")
-    difference = (table[better] - table[worse]).to_numpy()
-    draws = np.random.default_rng(0).choice(difference, (10_000, len(difference))).mean(1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(difference.mean()), float(low), float(high)
+    difference = (table[better] - table[worse]).dropna().to_numpy()
+    n = len(difference)
+    half = stats.t.ppf(0.975, n - 1) * difference.std(ddof=1) / n**0.5 if n > 1 else float("nan")
+    mean = float(difference.mean())
+    return mean, mean - half, mean + half, n
 
 
 def headline(scores: pd.DataFrame) -> dict[str, float]:
