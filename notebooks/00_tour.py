@@ -14,7 +14,7 @@
 
 # %% tags=["parameters"]
 seed = 0
-steps = 100  # gradient steps spent on the new session
+steps = 200  # gradient steps spent on the new session
 
 # %%
 from dataclasses import replace

@@ -64,7 +64,7 @@ cursor = recording.behavior["cursor"]
 rows = (cursor["timestamps"] >= begin) & (cursor["timestamps"] < end)
 velocity.plot(cursor["timestamps"][rows], cursor["vel"][rows], label=["x", "y"])
 velocity.set(xlabel="time (s)", ylabel="velocity (cm/s)")
-velocity.legend(loc="upper right", ncols=2)
+velocity.legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=2)
 plt.show()
 
 # %% [markdown]
@@ -117,8 +117,8 @@ print(f"{100 * share:.0f} % of the session is in the train split")
 #
 # ## 1.5 Units
 #
-# Firing rates are spread over two orders of magnitude, as in real arrays. Every session has its
-# own units: a new day is a new sample of the brain.
+# Firing rates are spread widely, from less than one to some tens of spikes a second, as in real
+# arrays. Every session has its own units: a new day is a new sample of the brain.
 
 # %%
 rates = pd.Series(

@@ -76,7 +76,7 @@ raster.plot(recording.spike_times[shown], recording.spike_units[shown], ",", col
 raster.set(ylabel="unit")
 velocity.plot(session.times[rows], session.target[rows], label=["x", "y"])
 velocity.set(xlabel="time (s)", ylabel="velocity")
-velocity.legend(loc="upper right", ncols=2)
+velocity.legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=2)
 plt.show()
 
 # %% [markdown]
@@ -125,7 +125,7 @@ for i, (ax, name) in enumerate(zip(axes, "xy")):
     ax.plot(decoded.times[rows], decoded.target[rows, i], color="0.6", lw=2, label="hand")
     ax.plot(decoded.times[rows], decoded.prediction[rows, i], color="C0", label="POYO")
     ax.set_ylabel(f"velocity {name}")
-axes[0].legend(loc="upper right", ncols=2)
+axes[0].legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=2)
 axes[1].set_xlabel("time (s)")
 plt.show()
 
