@@ -73,7 +73,7 @@ history.tail(3)
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.5, 2.4))
 left.plot(history["step"], history["loss"], marker="o", ms=3)
-left.set(xlabel="gradient step", ylabel="weighted squared error", yscale="log")
+left.set(xlabel="gradient step", ylabel="weighted squared error", ylim=(0, None))
 right.plot(history["step"], history["valid_r2"], marker="o", ms=3, color="C1")
 right.set(xlabel="gradient step", ylabel="validation R²", ylim=(min(0, right.get_ylim()[0]), 1))
 plt.show()

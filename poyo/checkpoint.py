@@ -31,8 +31,8 @@ class Checkpoint:
 
 def write(path: Path | str, content: dict) -> None:
     """torch.save, whole or not at all: a kill or a full disk leaves the previous file."""
-    with replacing(path) as scratch:
-        torch.save(content, scratch)
+    with replacing(path) as scratch, open(scratch, "wb") as file:
+        torch.save(content, file)  # given a path, torch would write its name into the file
 
 
 def read(path: Path | str) -> dict:
