@@ -355,10 +355,9 @@ def test_embeddings_have_a_learning_rate_of_their_own(simulated, training):
 def half_written(save):
     """A torch.save that runs out of disk."""
 
-    def fails(content, path):
-        save(content, path)
-        whole = path.read_bytes()
-        path.write_bytes(whole[: len(whole) // 2])
+    def fails(content, file):
+        save(content, file)
+        file.truncate(file.tell() // 2)
         raise OSError(28, "No space left on device")
 
     return fails
@@ -401,6 +400,14 @@ def test_random_bytes_are_no_checkpoint(tmp_path):
         path.write_bytes(rng.bytes(int(rng.integers(1, 3000))))
         with pytest.raises(CheckpointError, match="is not a readable checkpoint"):
             checkpoint.load(path)
+
+
+def test_the_same_content_makes_the_same_bytes(pretrained, tmp_path, monkeypatch):
+    """Also from another process: dvc.lock holds the hash of the file."""
+    checkpoint.save(tmp_path / "one.pt", pretrained)
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    checkpoint.save(tmp_path / "two.pt", pretrained)
+    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
 
 
 def test_a_missing_checkpoint_says_how_to_make_it(tmp_path):
