@@ -4,7 +4,8 @@ linear filter that does well but leaves something to win."""
 import numpy as np
 import pytest
 
-from poyo.recording import Recording, contains, dilate, intervals, subtract, union
+from poyo.intervals import contains, dilate, intervals, subtract, union
+from poyo.recording import Recording
 from poyo.simulate import AREAS, FLAVOURS, REFRACTORY, make_animal, simulate, spike_train
 
 CO, RT = "center_out_reaching", "random_target_reaching"
