@@ -22,14 +22,24 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-import torch
 
-from poyo import ROOT, adapt, checkpoint, config, evaluate, plotting, sources, tokens, train
+from poyo import (
+    ROOT,
+    adapt,
+    checkpoint,
+    config,
+    evaluate,
+    plotting,
+    sources,
+    threads,
+    tokens,
+    train,
+)
 from poyo.intervals import contains
 
 plt.style.use("poyo.style")
 params = config.load()
-torch.set_num_threads(params.threads)
+threads.use(params.threads)
 
 # %% [markdown]
 # ## 0.1 A session of an unknown animal

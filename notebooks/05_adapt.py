@@ -18,13 +18,12 @@ seed = 0
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 
-from poyo import ROOT, adapt, checkpoint, config, evaluate, sources, tokens, train
+from poyo import ROOT, adapt, checkpoint, config, evaluate, sources, threads, tokens, train
 
 plt.style.use("poyo.style")
 params = config.load()
-torch.set_num_threads(params.threads)
+threads.use(params.threads)
 pretrained = checkpoint.load(ROOT / "runs/pretrain" / str(seed) / "model.pt")
 corpus = sources.load_corpus(ROOT / "runs/data")
 latents = tokens.latents(params.size, params.windows)

@@ -28,15 +28,14 @@ seed = 0
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 
-from poyo import adapt, baselines, config, evaluate, tokens, train
+from poyo import adapt, baselines, config, evaluate, threads, tokens, train
 from poyo.recording import Recording, read
 from poyo.simulate import simulate
 
 plt.style.use("poyo.style")
 params = config.load()
-torch.set_num_threads(params.threads)
+threads.use(params.threads)
 
 # %% [markdown]
 # ## 12.1 Read it

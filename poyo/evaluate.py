@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from . import threads
 from .config import Windows
 from .intervals import contains
 from .sampling import grid
@@ -40,14 +41,12 @@ def r2_score(target: np.ndarray, prediction: np.ndarray) -> float:
         return float(np.mean(np.where(total > 0, 1 - residual / total, np.nan)))
 
 
-@torch.no_grad()
 def decode(
     model: torch.nn.Module,
     latents: dict[str, torch.Tensor],
     session: Session,
     domain: np.ndarray,
     windows: Windows,
-    batch_size: int = 64,
 ) -> Decoded:
     """Decode the intervals `domain` (n, 2) by overlapping windows.
 
@@ -57,16 +56,21 @@ def decode(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    total = np.zeros((len(session.times), 2))
-    count = np.zeros(len(session.times))
     starts = grid(domain, windows.length, windows.eval_step)
-    for i in range(0, len(starts), batch_size):
-        part = starts[i : i + batch_size]
-        batch = cut([session], np.zeros(len(part), dtype=int), part, windows.length)
+
+    @torch.no_grad()
+    def part(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the samples of some windows, (m,), and their predictions (m, 2)."""
+        some = starts[rows]
+        batch = cut([session], np.zeros(len(some), dtype=int), some, windows.length)
         inputs = {k: v.to(device) for k, v in (batch | latents).items()}
         mask = batch["output_mask"].numpy()
-        rows = batch["index"].numpy()[mask]
-        np.add.at(total, rows, model(**inputs).float().cpu().numpy()[mask])
+        return batch["index"].numpy()[mask], model(**inputs).float().cpu().numpy()[mask]
+
+    total = np.zeros((len(session.times), 2))
+    count = np.zeros(len(session.times))
+    for rows, prediction in threads.run(part, threads.chunks(len(starts), device)):
+        np.add.at(total, rows, prediction)
         np.add.at(count, rows, 1)
     model.train(was_training)
     rows = np.flatnonzero(count)

@@ -9,101 +9,22 @@ the same for every window; padding is dropped before attention. The numbers are 
 plain formulation. Parameter names are those of torch_brain, whose checkpoints fit.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .attention import HEAD, RotaryTime, attend, kept
 from .config import SIZES, Size
-
-HEAD = 64  # K, the head width of every POYO model
-T_MIN, T_MAX = 1e-4, 2.0627  # shortest and longest rotation period, seconds
-
-
-# --- time -----------------------------------------------------------------------------------
-
-
-class RotaryTime(nn.Module):
-    """Times to rotations: half of each head's K dims turn, at periods from 0.1 ms to 2 s.
-
-    The K/4 periods are log-spaced (paper, section 2.2; RoPE, Su et al. 2021).
-    """
-
-    def __init__(self):
-        super().__init__()
-        n = HEAD // 4
-        period = torch.logspace(math.log10(T_MIN), math.log10(T_MAX), n, dtype=torch.float64)
-        # One frequency per pair of dims, 0 for those that do not turn. It is saved with the
-        # weights: at 0.1 ms a float32 rounding of omega is a visible phase, so a checkpoint
-        # decodes exactly only with the omega it was trained with.
-        omega = torch.cat([2 * math.pi / period, torch.zeros(n)])
-        self.register_buffer("omega", omega.float())
-
-    def forward(self, times: Tensor) -> Tensor:
-        """times: (...,) seconds. Returns (..., 1, K/4) unit complex numbers; 1 is for heads."""
-        with torch.no_grad(), torch.autocast(times.device.type, enabled=False):
-            angle = times.float()[..., None, None] * self.omega[: HEAD // 4]
-            return torch.polar(torch.ones_like(angle), angle)
-
-
-class _Rotate(torch.autograd.Function):
-    # One complex product instead of slice, multiply, concatenate; its gradient is the product
-    # with the conjugate, so only the rotation itself is kept for backward.
-    @staticmethod
-    def forward(ctx, x, rotation):
-        ctx.save_for_backward(rotation)
-        return _Rotate._turn(x, rotation)
-
-    @staticmethod
-    def backward(ctx, grad):
-        return _Rotate._turn(grad, ctx.saved_tensors[0].conj()), None
-
-    @staticmethod
-    def _turn(x, rotation):
-        if x.stride(-1) != 1:
-            x = x.contiguous()
-        half = x.shape[-1] // 2
-        out = torch.empty(x.shape, dtype=torch.float32, device=x.device)
-        out[..., half:] = x[..., half:]
-        torch.mul(_pairs(x[..., :half].float()), rotation, out=_pairs(out[..., :half]))
-        return out.to(x.dtype)
-
-
-def _pairs(x: Tensor) -> Tensor:
-    """(..., 2n) -> (..., n) complex, the same memory."""
-    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-
-
-def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Rotate x (..., H, K) by rotation (..., 1, K/4); the conjugate rotation undoes it.
-
-    Pairs are dims (2i, 2i + 1) of the first K/2; the second half of the dims passes unchanged.
-    """
-    return _Rotate.apply(x, rotation)
-
-
-# --- blocks ---------------------------------------------------------------------------------
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
-    """Scaled dot-product attention on (B, T, H, K) tensors; returns (B, T, H, K)."""
-    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H, T, K)
-    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2)
 
 
 class Attention(nn.Module):
-    """What both attentions share: widths, head splitting, dropout of attention weights."""
+    """What both attentions share: widths, dropout of attention weights."""
 
     def __init__(self, *, dim: int, heads: int, dropout: float):
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.dropout = dropout
         self.norm = nn.LayerNorm(dim)
         self.to_out = nn.Linear(heads * HEAD, dim)
-
-    def split(self, x: Tensor, parts: int) -> Tensor:
-        """(..., parts*H*K) -> (..., parts*H, K)"""
-        return x.unflatten(-1, (parts * self.heads, HEAD))
 
     @property
     def p(self) -> float:
@@ -111,7 +32,7 @@ class Attention(nn.Module):
 
 
 class CrossAttention(Attention):
-    """Queries and context with times; the context's keys are rotated, its values if asked."""
+    """Queries read a context; the encoder and the decoder say what turns with time."""
 
     def __init__(self, *, dim: int, heads: int, dropout: float):
         super().__init__(dim=dim, heads=heads, dropout=dropout)
@@ -120,10 +41,10 @@ class CrossAttention(Attention):
         self.to_kv = nn.Linear(dim, 2 * heads * HEAD, bias=False)
 
     def queries(self, x: Tensor) -> Tensor:
-        return self.split(self.to_q(self.norm(x)), 1)  # (..., H, K)
+        return self.to_q(self.norm(x))  # (..., HK)
 
     def keys_values(self, context: Tensor) -> Tensor:
-        return self.split(self.to_kv(self.norm_context(context)), 2)  # (..., 2H, K)
+        return self.to_kv(self.norm_context(context))  # (..., 2HK)
 
 
 class SelfAttention(Attention):
@@ -134,27 +55,22 @@ class SelfAttention(Attention):
         self.to_qkv = nn.Linear(dim, 3 * heads * HEAD, bias=False)
 
     def forward(self, x: Tensor, rotation: Tensor) -> Tensor:
-        """x: (B, L, D), rotation: (L, 1, K/4) -> (B, L, D)"""
-        qkv = rotate(self.split(self.to_qkv(self.norm(x)), 3), rotation)  # (B, L, 3H, K)
-        out = attend(*qkv.chunk(3, dim=-2), self.p)  # (B, L, H, K)
-        return self.to_out(rotate(out, rotation.conj()).flatten(-2))
+        """x: (B, L, D), rotation: (L, K/4) -> (B, L, D)"""
+        width = self.to_out.in_features  # HK
+        to_q, to_kv = self.to_qkv.weight.split([width, 2 * width])
+        x = self.norm(x)
+        q, kv = F.linear(x, to_q), F.linear(x, to_kv)  # (B, L, HK), (B, L, 2HK)
+        return self.to_out(attend(q, kv, rotation, rotation, dropout=self.p))
 
 
 class Dropout(nn.Dropout):
-    """Dropout from one random byte per element, eight drawn at a time.
-
-    On a CPU the random numbers are a fifth of a training step.
-    """
-
-    # Paper: rate p. Here: the nearest multiple of 1/256, exactly scaled (0.2 becomes 0.199).
+    """Dropout that costs one random byte per element, see `attention.kept`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        dropped = round(256 * self.p)
-        if not self.training or dropped == 0:
+        if not self.training or self.p == 0:
             return x
-        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device)
-        noise = words.random_(-(2**63), None).view(torch.uint8)[: x.numel()].view(x.shape)
-        return x * (noise >= dropped).to(x.dtype).mul_(256 / (256 - dropped))
+        mask, scale = kept(x, self.p)
+        return x * mask.mul_(scale)
 
 
 class GEGLU(nn.Module):
@@ -247,7 +163,7 @@ class POYO(nn.Module):
         output_mask: (B, Q) bool. Returns (B, Q, 2), the decoded behaviour over its scale, 0 where
         masked.
         """
-        latent_time = self.rotary_emb(latent_timestamps)  # (L, 1, K/4)
+        latent_time = self.rotary_emb(latent_timestamps)  # (L, K/4)
         z = self.latent_emb(latent_index)  # (L, D), the same for every window
         z = z + self.encode(
             z, latent_time, input_unit_index, input_timestamps, input_token_type, input_mask
@@ -263,21 +179,33 @@ class POYO(nn.Module):
 
     def encode(self, z, latent_time, unit_index, timestamps, token_type, mask) -> Tensor:
         """Latents z (L, D) gather the input tokens of each window: -> (B, L, D)."""
-        unit, kind = unit_index[mask], token_type[mask]  # (n,), the n real tokens of the batch
-        pairs, token = torch.unique(unit * 4 + kind, return_inverse=True)  # (n,) row of its pair
+        pair = unit_index[mask] * 4 + token_type[mask]  # (n,), the n real tokens of the batch
+        row = torch.zeros(4 * len(self.unit_emb.weight), dtype=torch.long, device=pair.device)
+        row[pair] = 1
+        pairs = row.nonzero()[:, 0]  # those that occur, and in `row` where each one is
+        row[pairs] = torch.arange(len(pairs), device=pair.device)
         table = self.unit_emb(pairs // 4) + self.token_type_emb(pairs % 4)
-        kv = F.embedding(token, self.enc_atn.keys_values(table).flatten(-2))  # (n, 2HK)
-        kv = rotate(self.enc_atn.split(kv, 2), self.rotary_emb(timestamps[mask]))  # (n, 2H, K)
-        q = rotate(self.enc_atn.queries(z), latent_time)[None]  # (1, L, H, K)
-        windows = kv[None].split(mask.sum(1).tolist(), dim=1)  # B of (1, tokens, 2H, K)
-        out = torch.cat([attend(q, *one.chunk(2, dim=-2), self.enc_atn.p) for one in windows])
-        return self.enc_atn.to_out(rotate(out, latent_time.conj()).flatten(-2))  # (B, L, D)
+        kv = F.embedding(row[pair], self.enc_atn.keys_values(table))[None]  # (1, n, 2HK)
+        out = attend(
+            self.enc_atn.queries(z)[None],
+            kv,
+            latent_time,
+            self.rotary_emb(timestamps[mask]),
+            lengths=mask.sum(1).tolist(),
+            dropout=self.enc_atn.p,
+        )
+        return self.enc_atn.to_out(out)  # (B, L, D)
 
     def decode(self, z, latent_time, session_index, timestamps) -> Tensor:
         """Queries (session embedding at a time) read the latents (B, L, D): -> (B, Q, D)."""
         session = self.session_emb(session_index)[:, None]  # (B, 1, D)
-        q = self.dec_atn.queries(session).expand(-1, timestamps.shape[1], -1, -1)
-        q = rotate(q, self.rotary_emb(timestamps))  # (B, Q, H, K)
-        k, v = self.dec_atn.keys_values(z).chunk(2, dim=-2)  # (B, L, H, K)
-        out = attend(q, rotate(k, latent_time), v, self.dec_atn.p)
-        return session + self.dec_atn.to_out(out.flatten(-2))  # (B, Q, D)
+        q = self.dec_atn.queries(session)
+        out = attend(
+            q.repeat(1, timestamps.shape[1], 1),  # (B, Q, HK)
+            self.dec_atn.keys_values(z),
+            self.rotary_emb(timestamps),
+            latent_time,
+            dropout=self.dec_atn.p,
+            rotate_values=False,
+        )
+        return session + self.dec_atn.to_out(out)  # (B, Q, D)

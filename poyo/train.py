@@ -4,19 +4,20 @@ Every step is a function of (seed, step) and of the state saved with it, so a ru
 and started again ends with the same bytes as one that was not.
 """
 
-import ctypes
 import hashlib
 import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import ROOT, checkpoint, evaluate, optim
+from . import ROOT, checkpoint, evaluate, optim, threads
+from .attention import seeded
 from .config import Training, Windows, to_dict
 from .model import POYO, Attention
 from .sampling import TrainingWindows, keep_units
@@ -25,13 +26,31 @@ from .tokens import Session, cut, latents
 SAVE_EVERY = 30.0  # seconds between resume files
 
 
-def loss_of(prediction: Tensor, batch: dict[str, Tensor]) -> Tensor:
-    """Weighted mean squared error: (B, Q, 2), batch -> scalar (paper, section 2.3).
+def gradients(
+    model: POYO, part: Callable[[slice], dict[str, Tensor]], n: int, seed: tuple[int, ...]
+) -> float:
+    """Loss of a batch of n windows and, in the parameters' .grad, its gradients.
 
-    Mean over the two dims, times the weight of the sample, over the sum of all weights.
+    The loss is the weighted mean squared error (paper, section 2.3): mean over the two dims, times
+    the weight of the sample, over the sum of all weights. part: gives the batch of some of the
+    windows; it is called from several threads. seed: of the dropout.
     """
-    error = (prediction - batch["target"]).square().mean(-1)  # (B, Q)
-    return (error * batch["weight"]).sum() / batch["weight"].sum().clamp_min(1e-8)
+    device = next(model.parameters()).device
+    learning = [p for p in model.parameters() if p.requires_grad]
+
+    def of(rows: slice) -> tuple[float, float, tuple[Tensor, ...]]:
+        batch = {key: value.to(device) for key, value in part(rows).items()}
+        with seeded((*seed, rows.start), device):
+            error = (model(**batch) - batch["target"]).square().mean(-1)  # (b, Q)
+        error = (error * batch["weight"]).sum()
+        grads = torch.autograd.grad(error, learning, materialize_grads=True)
+        return error.item(), batch["weight"].sum().item(), grads
+
+    errors, weights, grads = zip(*threads.run(of, threads.chunks(n, device)))
+    weight = max(sum(weights), 1e-8)
+    for parameter, parts in zip(learning, zip(*grads)):
+        parameter.grad = torch.stack(parts).sum(0).div_(weight)
+    return sum(errors) / weight
 
 
 def train(
@@ -51,9 +70,7 @@ def train(
     saved while it runs; an interrupted run continues where it was when called again alike.
     Raises WindowError where no window fits.
     """
-    keep_memory()
     set_dropout(model, training)
-    device = next(model.parameters()).device
     domains = [s.recording.splits["train"] for s in sessions]
     stream = TrainingWindows(domains, windows.length, seed)
     fixed = latents(size, windows)
@@ -68,15 +85,13 @@ def train(
         model.train()
         which, starts = stream.batch(step, training.batch_size)
         kept = keep_units(sessions, which, training.unit_dropout, (seed, 2, step))
-        batch = cut(sessions, which, starts, windows.length, kept) | fixed
-        batch = {key: value.to(device) for key, value in batch.items()}
-        torch.manual_seed(seed * 1_000_003 + step)  # dropout
-        loss = loss_of(model(**batch), batch)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+
+        def part(rows: slice, which=which, starts=starts, kept=kept) -> dict[str, Tensor]:
+            return cut(sessions, which[rows], starts[rows], windows.length, kept[rows]) | fixed
+
+        losses.append(gradients(model, part, len(which), (seed, 3, step)))
         optim.set_step(optimizer, training, step)
-        optimizer.step()
-        losses.append(loss.item())
+        threads.run(lambda step: step(), [optimizer.step])
         if not np.isfinite(losses[-1]):
             raise FloatingPointError(
                 f"{label}: the loss is {losses[-1]} at step {step}; lower lr ({training.lr})"
@@ -119,24 +134,6 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def keep_memory() -> None:
-    """Ask glibc to keep freed blocks for the next step instead of handing them to the kernel.
-
-    A step's activations are large blocks; mapping and clearing them anew each time costs a third
-    of the step on a CPU. Elsewhere than on Linux with glibc this does nothing.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8
-        for option, value in (
-            (mmap_max, 0),
-            (trim_threshold, 2**31 - 1),
-            (top_pad, 2**28),
-            (arena_max, 1),
-        ):
-            mallopt(option, value)
-
-
 def say(line: str) -> None:
     """Progress, to stderr: it is not part of a notebook's story."""
     print(line, file=sys.stderr, flush=True)
@@ -164,9 +161,9 @@ def scratch_dir() -> Path:
 def run_hash(
     model: POYO, sessions: list[Session], training: Training, windows: Windows, seed: int
 ) -> str:
-    """A name for all that determines a run: config, seed, data, first weights, code, threads."""
+    """A name for all that determines a run: config, seed, data, first weights, code."""
     digest = hashlib.sha256()
-    facts = [to_dict(training), to_dict(windows), seed, torch.get_num_threads(), torch.__version__]
+    facts = [to_dict(training), to_dict(windows), seed, torch.__version__]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(module.read_bytes())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from poyo import config
+from poyo import config, threads
 from poyo.baselines import binned, wiener
 from poyo.evaluate import Decoded, decode, evaluated_samples, fitting, r2_score, scores
 from poyo.intervals import contains, intervals
@@ -68,11 +68,14 @@ def test_only_evaluated_samples_score():
 # --- stitching --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("batch_size", [3, 64])
-def test_predictions_of_overlapping_windows_are_averaged(easy, prepared, windows, batch_size):
+@pytest.mark.parametrize("chunk", [3, 64])
+def test_predictions_of_overlapping_windows_are_averaged(
+    easy, prepared, windows, chunk, monkeypatch
+):
+    monkeypatch.setattr(threads, "CHUNK", chunk)
     session = prepared(easy(seconds=30.0))[0]
     domain = intervals([2.0, 11.3], [5.21, 14.0])
-    decoded = decode(Fake(), {}, session, domain, windows, batch_size=batch_size)
+    decoded = decode(Fake(), {}, session, domain, windows)
     spikes = session.recording.spike_times
     sums: dict[int, list] = {}
     for start in grid(domain, 1.0, 0.5):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from poyo import threads
+from poyo.attention import RotaryTime, attend, rotate_, seeded
 from poyo.config import Windows
-from poyo.model import POYO, Dropout, RotaryTime, rotate
+from poyo.model import POYO, Dropout
 from poyo.tokens import cut, latents
 
 STARTS = np.array([3.0, 20.5, 33.3, 59.7])
@@ -176,25 +178,112 @@ def test_periods_are_log_spaced_from_a_tenth_of_a_millisecond_to_two_seconds():
 
 
 def test_rotation_turns_pairs_of_the_first_half():
-    x = torch.randn(5, 2, 64, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 5, 64, generator=torch.Generator().manual_seed(0))
     times = torch.linspace(0, 1, 5)
-    angle = times[:, None, None] * RotaryTime().omega[:16]
+    angle = times[:, None] * RotaryTime().omega[:16]
     cos, sin = angle.cos(), angle.sin()
     first, second = x[..., 0:32:2], x[..., 1:32:2]
     expected = x.clone()
     expected[..., 0:32:2] = first * cos - second * sin
     expected[..., 1:32:2] = first * sin + second * cos
-    turned = rotate(x, RotaryTime()(times))
+    turned = rotate_(x.clone(), RotaryTime()(times))
     torch.testing.assert_close(turned, expected, rtol=0, atol=1e-5)
-    torch.testing.assert_close(rotate(turned, RotaryTime()(times).conj()), x, rtol=0, atol=1e-5)
+    back = rotate_(turned, RotaryTime()(times).conj())
+    torch.testing.assert_close(back, x, rtol=0, atol=1e-5)
 
 
-def test_the_gradient_of_a_rotation_is_its_inverse():
+# --- attention --------------------------------------------------------------------------------
+
+H, K, T, LENGTHS = 2, 64, 5, [7, 3, 4]
+
+
+def heads(x: torch.Tensor) -> torch.Tensor:
+    """(T, H*K) -> (H, T, K)"""
+    return x.unflatten(-1, (-1, K)).transpose(0, 1)
+
+
+def plainly(q, kv, q_rotation, kv_rotation, rotate_values) -> torch.Tensor:
+    """One window, (T, HK) and (N, 2HK), by the formula of the paper."""
+
+    def rotated(x, rotation):
+        pairs = x[..., :32].unflatten(-1, (-1, 2))
+        pairs = torch.view_as_complex(pairs.contiguous()) * rotation
+        return torch.cat([torch.view_as_real(pairs).flatten(-2), x[..., 32:]], dim=-1)
+
+    q, k, v = heads(q), *map(heads, kv.chunk(2, dim=-1))
+    q, k = rotated(q, q_rotation), rotated(k, kv_rotation)
+    v = rotated(v, kv_rotation) if rotate_values else v
+    out = (q @ k.mT / K**0.5).softmax(-1) @ v
+    out = rotated(out, q_rotation.conj()) if rotate_values else out
+    return out.transpose(0, 1).flatten(-2)
+
+
+def problem(ragged: bool, dtype=torch.float64):
+    """q, kv, their rotations and lengths of three windows of a few queries and tokens."""
     generator = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(5, 2, 64, generator=generator, requires_grad=True) for _ in range(2))
-    rotation = RotaryTime()(torch.linspace(0, 1, 5))
-    (rotate(x, rotation) * y).sum().backward()
-    torch.testing.assert_close(x.grad, rotate(y, rotation.conj()).detach(), rtol=0, atol=1e-5)
+    n, windows = (sum(LENGTHS), 1) if ragged else (6, 3)
+    q = torch.randn(windows, T, H * K, generator=generator, dtype=dtype, requires_grad=True)
+    kv = torch.randn(windows, n, 2 * H * K, generator=generator, dtype=dtype, requires_grad=True)
+    rotary = RotaryTime()
+    rotations = (
+        rotary(torch.rand(T, generator=generator)),
+        rotary(torch.rand(n, generator=generator)),
+    )
+    return q, kv, *rotations, LENGTHS if ragged else None
+
+
+@pytest.mark.parametrize("rotate_values", [True, False])
+@pytest.mark.parametrize("ragged", [True, False])
+def test_attention_is_the_papers_formula(ragged, rotate_values):
+    q, kv, q_rotation, kv_rotation, lengths = problem(ragged)
+    if ragged:
+        parts = zip(kv[0].split(LENGTHS), kv_rotation.split(LENGTHS))
+        expected = [plainly(q[0], kv_, q_rotation, r, rotate_values) for kv_, r in parts]
+    else:
+        expected = [plainly(*one, q_rotation, kv_rotation, rotate_values) for one in zip(q, kv)]
+    expected = torch.stack(expected)
+    options = {"lengths": lengths, "dropout": 0.0, "rotate_values": rotate_values}
+    out = attend(q, kv, q_rotation, kv_rotation, **options)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-6)
+    w = torch.randn_like(out)
+    gradients = (torch.autograd.grad((x * w).sum(), (q, kv)) for x in (out, expected))
+    for one, two in zip(*gradients):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
+    with torch.no_grad():  # decoding takes another way
+        out = attend(q.clone(), kv.clone(), q_rotation, kv_rotation, **options)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("ragged", [True, False])
+def test_the_gradient_is_right_under_dropout_of_the_weights(ragged):
+    q, kv, *rest, lengths = problem(ragged)
+    rest = [rotation.to(torch.complex128) for rotation in rest]
+
+    def out(q, kv):
+        with seeded((1,), torch.device("cpu")):
+            return attend(q, kv, *rest, lengths=lengths, dropout=0.3)
+
+    assert (out(q, kv) - attend(q, kv, *rest, lengths=lengths, dropout=0.0)).abs().max() > 0.1
+    torch.autograd.gradcheck(out, (q, kv), eps=1e-6, atol=1e-6, fast_mode=True)
+
+
+def test_dropout_of_the_weights_keeps_the_mean():
+    q, kv, *rest, lengths = problem(ragged=True, dtype=torch.float32)
+    expected = attend(q, kv, *rest, lengths=lengths, dropout=0.0)
+    torch.manual_seed(0)
+    many = [attend(q, kv, *rest, lengths=lengths, dropout=0.2) for _ in range(2000)]
+    many = torch.stack(many)
+    assert ((many.mean(0) - expected).abs() / (many.std(0) / 2000**0.5)).max() < 5.5
+
+
+def test_attention_in_bfloat16_is_that_in_float32(model, batch):
+    expected = model(**batch)
+    for context in (torch.no_grad, torch.enable_grad):  # what a GPU computes with
+        with context(), torch.autocast("cpu", torch.bfloat16):
+            out = model(**batch)
+        assert (out.float() - expected).abs().max() < 0.03 * expected.abs().max()
+    out.float().square().sum().backward()
+    assert model.unit_emb.weight.grad.isfinite().all()
 
 
 # --- dropout ----------------------------------------------------------------------------------
@@ -221,3 +310,19 @@ def test_a_dropped_element_gets_no_gradient():
     out = Dropout(0.4)(x)
     out.sum().backward()
     assert torch.equal(x.grad, out.detach())
+
+
+def test_dropout_draws_alike_from_the_same_seed_in_any_thread():
+    x = torch.ones(1000)
+    drop = Dropout(0.4)
+
+    def draw(seed):
+        with seeded((seed, 7), torch.device("cpu")):
+            return drop(x)
+
+    threads.use(2)
+    one, two, again = threads.run(draw, [1, 2, 1])
+    assert torch.equal(one, again) and not torch.equal(one, two)
+    state = torch.get_rng_state()
+    draw(1)
+    assert torch.equal(torch.get_rng_state(), state)  # the global generator is left alone

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from poyo.checkpoint import CheckpointError
 from poyo.intervals import intervals
 from poyo.model import Attention, Dropout
 from poyo.sampling import WindowError
-from poyo.tokens import latents, prepare
+from poyo.tokens import cut, latents, prepare
 from poyo.train import train
 
 
@@ -164,7 +165,7 @@ def test_a_killed_run_started_again_ends_with_the_same_bytes(simulated, tmp_path
 
 def test_a_finished_run_is_not_trained_again(simulated, training, windows, monkeypatch):
     one, history = run([simulated], training, windows)
-    monkeypatch.setattr(module, "loss_of", None)
+    monkeypatch.setattr(module, "gradients", None)
     two, history_again = run([simulated], training, windows)
     assert weights(one) == weights(two)
     assert history == history_again
@@ -290,23 +291,56 @@ def test_dropout_rates_are_those_of_the_run(simulated, training, windows):
     assert {m.dropout for m in model.modules() if isinstance(m, Attention)} == {0.5}
 
 
-def test_the_loss_is_the_weighted_mean_over_samples():
-    rng = np.random.default_rng(0)
-    prediction, target = rng.standard_normal((2, 3, 5, 2))
-    weight = rng.integers(0, 6, (3, 5)).astype(float)
+def a_batch(simulated, windows, starts):
+    """A model, the batch of windows at `starts` and what gives parts of it."""
+    model, sessions = start([simulated])
+    which, fixed = np.zeros(len(starts), dtype=int), latents("smoke", windows)
+    part = lambda rows: cut(sessions, which[rows], starts[rows], windows.length) | fixed  # noqa: E731
+    return model, part(slice(None)), part
+
+
+def test_the_loss_is_the_weighted_mean_over_samples(simulated, windows, monkeypatch):
+    monkeypatch.setattr(module.threads, "CHUNK", 3)  # 7 windows: the last part is shorter
+    model, batch, part = a_batch(simulated, windows, np.arange(7) * 4.1 + 3)
+    loss = module.gradients(model.eval(), part, 7, (0,))
+    with torch.no_grad():
+        prediction = model(**batch).double().numpy()
+    target, weight = batch["target"].double().numpy(), batch["weight"].double().numpy()
+    assert len(np.unique(weight)) > 2
     total = 0.0
-    for i in range(3):
-        for j in range(5):
-            error = prediction[i, j] - target[i, j]
-            total += weight[i, j] * (error[0] ** 2 + error[1] ** 2) / 2
-    batch = {"target": torch.tensor(target), "weight": torch.tensor(weight)}
-    loss = module.loss_of(torch.tensor(prediction), batch)
-    assert loss.item() == pytest.approx(total / weight.sum())
+    for i, j in np.ndindex(weight.shape):
+        error = prediction[i, j] - target[i, j]
+        total += weight[i, j] * (error[0] ** 2 + error[1] ** 2) / 2
+    assert loss == pytest.approx(total / weight.sum(), rel=1e-5)
+
+    twin = deepcopy(model)
+    error = (twin(**batch) - batch["target"]).square().mean(-1) * batch["weight"]
+    (error.sum() / batch["weight"].sum()).backward()
+    for one, two in zip(model.parameters(), twin.parameters()):
+        assert one.grad is not None
+        torch.testing.assert_close(one.grad, two.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_a_batch_without_weight_has_no_loss():
-    batch = {"target": torch.ones(2, 3, 2), "weight": torch.zeros(2, 3)}
-    assert module.loss_of(torch.zeros(2, 3, 2), batch) == 0
+def test_a_batch_without_weight_has_no_loss(simulated, windows):
+    model, _, part = a_batch(simulated, windows, np.arange(3) * 4.1 + 3)
+    no_weight = lambda rows: part(rows) | {"weight": 0 * part(rows)["weight"]}  # noqa: E731
+    assert module.gradients(model, no_weight, 3, (0,)) == 0
+    assert all((p.grad == 0).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+def test_the_number_of_threads_does_not_show_in_the_bytes(
+    simulated, training, windows, scratch, monkeypatch, optimizer
+):
+    monkeypatch.setattr(module.threads, "CHUNK", 2)
+    alike = []
+    for n in (1, 2, 3):
+        module.threads.use(n)
+        monkeypatch.setenv("POYO_SCRATCH", str(scratch / str(n)))
+        model, history = run([simulated], replace(training, optimizer=optimizer), windows)
+        alike.append((weights(model), history))
+    module.threads.use(1)
+    assert alike[0] == alike[1] == alike[2]
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_cure(simulated, training, windows, scratch):

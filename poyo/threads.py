@@ -1,0 +1,38 @@
+"""CPU threads that take whole windows, so that no result depends on how many there are.
+
+torch's own threads split every operation: at POYO's sizes they mostly wait for each other, and
+another number of them gives other last digits. Here a batch is cut into chunks of windows, each
+thread computes some of them alone, and what they give is put together in the chunks' order.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+CHUNK = 8  # windows: enough to hide Python, few enough for a small batch to occupy many cores
+GPU_CHUNK = 128  # windows: what the official recipe gives each GPU
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def use(n: int) -> None:
+    """Compute on n CPU threads from now on; the default is torch's number of them."""
+    global _pool
+    if n < 1:
+        raise ValueError(f"threads: {n}; at least 1 is needed")
+    torch.set_num_threads(1)
+    _pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def run(function: Callable, items: Iterable) -> list:
+    """[function(item) for item in items], on the threads; the first error is raised."""
+    if _pool is None:
+        use(torch.get_num_threads())
+    return list(_pool.map(function, items))
+
+
+def chunks(n: int, device: torch.device) -> list[slice]:
+    """Cut n windows into chunks for `run`."""
+    size = CHUNK if device.type == "cpu" else GPU_CHUNK
+    return [slice(i, i + size) for i in range(0, n, size)]
