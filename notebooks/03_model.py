@@ -54,22 +54,26 @@ batch |= tokens.latents(pretrained.size, params.windows)
 # %%
 time = model.rotary_emb(batch["latent_timestamps"])
 z0 = model.latent_emb(batch["latent_index"])
-inputs = [batch[f"input_{k}"] for k in ("unit_index", "timestamps", "token_type", "mask")]
-z = model.encode(z0, time, *inputs)
-o = model.decode(z0 + z, time, batch["session_index"], batch["output_timestamps"])
+real = batch["input_mask"]
+names = ("input_unit_index", "input_token_type", "input_timestamps")
+unit, kind, when = (batch[name][real] for name in names)
+keys_values = model.tokens(unit, kind)
+z = model.encode(z0, time, keys_values, model.rotary_emb(when), real.sum(1).tolist())
+processed = model.process(z, time)
 y = model(**batch)
 rows = [
-    ("tokens: unit, time, kind", "(B, N)", inputs[0]),
+    ("tokens: unit, time, kind", "(B, N)", batch["input_unit_index"]),
+    ("their keys and values, padding left out", "(n, 2HK)", keys_values),
     ("latents before they have read", "(L, D)", z0),
-    ("what the encoder gathers", "(B, L, D)", z),
-    ("what the decoder reads out", "(B, Q, D)", o),
+    ("latents after reading", "(B, L, D)", z),
+    ("latents after talking to each other", "(B, L, D)", processed),
     ("velocity over its scale", "(B, Q, 2)", y),
 ]
 pd.DataFrame([{"what": w, "letters": s, "shape": tuple(t.shape)} for w, s, t in rows])
 
 # %% [markdown]
-# *Shapes along the way: `B` windows, `N` tokens with padding, `L` latents, `Q` queries, `D` the
-# width.*
+# *Shapes along the way: `B` windows, `N` tokens with padding, `n` without it and all windows in a
+# row, `L` latents, `Q` queries, `D` the width, `H` heads of `K` numbers.*
 #
 # The number of latents does not depend on the number of tokens. Between encoder and decoder the
 # network never sees a spike again: what is not gathered by the `L` latents is lost.
@@ -275,7 +279,8 @@ def encoder_attention(window):
 
 # %%
 shares, gathered, unit, at, kind = encoder_attention(0)
-torch.testing.assert_close(gathered, z[0], rtol=1e-3, atol=1e-4)
+read = z0 + gathered
+torch.testing.assert_close(read + model.enc_ffn(read), z[0], rtol=1e-3, atol=1e-4)
 H = len(shares)
 spikes = kind == tokens.SPIKE
 print(f"{H} head(s), {L} latents, {len(at)} tokens, {(~spikes).mean():.0%} of them START or END")

@@ -165,47 +165,54 @@ class POYO(nn.Module):
         """
         latent_time = self.rotary_emb(latent_timestamps)  # (L, K/4)
         z = self.latent_emb(latent_index)  # (L, D), the same for every window
-        z = z + self.encode(
-            z, latent_time, input_unit_index, input_timestamps, input_token_type, input_mask
-        )  # (B, L, D)
-        z = z + self.enc_ffn(z)
-        for attention, feed_forward in self.proc_layers:
-            z = z + self.dropout(attention(z, latent_time))
-            z = z + self.dropout(feed_forward(z))
-        o = self.decode(z, latent_time, session_index, output_timestamps)[output_mask]  # (m, D)
-        o = self.readout(o + self.dec_ffn(o))  # (m, 2), the m real queries of the batch
+        tokens = self.tokens(input_unit_index[input_mask], input_token_type[input_mask])
+        token_time = self.rotary_emb(input_timestamps[input_mask])  # (n, K/4)
+        z = self.encode(z, latent_time, tokens, token_time, input_mask.sum(1).tolist())
+        z = self.process(z, latent_time)  # (B, L, D)
+        o = self.decode(z, latent_time, session_index, output_timestamps, output_mask)  # (m, 2)
         out = o.new_zeros(*output_mask.shape, o.shape[-1])
         return out.masked_scatter(output_mask[..., None], o)  # (B, Q, 2)
 
-    def encode(self, z, latent_time, unit_index, timestamps, token_type, mask) -> Tensor:
-        """Latents z (L, D) gather the input tokens of each window: -> (B, L, D)."""
-        pair = unit_index[mask] * 4 + token_type[mask]  # (n,), the n real tokens of the batch
+    def tokens(self, unit_index: Tensor, token_type: Tensor) -> Tensor:
+        """Units and types of n tokens, (n,) -> their keys and values before rotation, (n, 2HK)."""
+        pair = unit_index * 4 + token_type
         row = torch.zeros(4 * len(self.unit_emb.weight), dtype=torch.long, device=pair.device)
         row[pair] = 1
         pairs = row.nonzero()[:, 0]  # those that occur, and in `row` where each one is
         row[pairs] = torch.arange(len(pairs), device=pair.device)
         table = self.unit_emb(pairs // 4) + self.token_type_emb(pairs % 4)
-        kv = F.embedding(row[pair], self.enc_atn.keys_values(table))[None]  # (1, n, 2HK)
-        out = attend(
-            self.enc_atn.queries(z)[None],
-            kv,
-            latent_time,
-            self.rotary_emb(timestamps[mask]),
-            lengths=mask.sum(1).tolist(),
-            dropout=self.enc_atn.p,
-        )
-        return self.enc_atn.to_out(out)  # (B, L, D)
+        return F.embedding(row[pair], self.enc_atn.keys_values(table))
 
-    def decode(self, z, latent_time, session_index, timestamps) -> Tensor:
-        """Queries (session embedding at a time) read the latents (B, L, D): -> (B, Q, D)."""
-        session = self.session_emb(session_index)[:, None]  # (B, 1, D)
-        q = self.dec_atn.queries(session)
+    def encode(self, z, latent_time, tokens, token_time, lengths: list[int]) -> Tensor:
+        """Latents (L, D) gather B windows' tokens (n, 2HK), `lengths` of each: -> (B, L, D)."""
+        q = self.enc_atn.queries(z)[None]  # (1, L, HK)
         out = attend(
-            q.repeat(1, timestamps.shape[1], 1),  # (B, Q, HK)
+            q, tokens[None], latent_time, token_time, lengths=lengths, dropout=self.enc_atn.p
+        )
+        z = z + self.enc_atn.to_out(out)
+        return z + self.enc_ffn(z)
+
+    def process(self, z: Tensor, latent_time: Tensor) -> Tensor:
+        """Latents (B, L, D) attend to each other, layer after layer: -> (B, L, D)."""
+        for attention, feed_forward in self.proc_layers:
+            z = z + self.dropout(attention(z, latent_time))
+            z = z + self.dropout(feed_forward(z))
+        return z
+
+    def decode(self, z, latent_time, session_index, timestamps, mask) -> Tensor:
+        """Queries, a session (B,) at times (B, Q), read the latents (B, L, D): -> (m, 2).
+
+        m: the queries that `mask` (B, Q) keeps.
+        """
+        session = self.session_emb(session_index)[:, None]  # (B, 1, D)
+        q = self.dec_atn.queries(session).repeat(1, timestamps.shape[1], 1)  # (B, Q, HK)
+        out = attend(
+            q,
             self.dec_atn.keys_values(z),
             self.rotary_emb(timestamps),
             latent_time,
             dropout=self.dec_atn.p,
             rotate_values=False,
         )
-        return session + self.dec_atn.to_out(out)  # (B, Q, D)
+        o = (session + self.dec_atn.to_out(out))[mask]  # (m, D)
+        return self.readout(o + self.dec_ffn(o))
