@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
 
 HEAD = 64  # K, the head width of every POYO model
 SCALE = HEAD**-0.5  # of the scores
@@ -116,9 +117,12 @@ def attend(
     q, kv = rotate_(_heads(q), q_rotation), _heads(kv)
     keys, values = kv[: len(q)], kv[len(q) :]
     rotate_(kv if rotate_values else keys, kv_rotation)
-    windows = zip(*(x.split(lengths or x.shape[2], dim=2) for x in (keys, values)))
-    parts = [_fused(q, k, v, dropout) for k, v in windows]
-    # a copy where there are gradients: the kernel keeps its result for them
+    if lengths and dropout == 0 and q.is_cuda and q.dtype.itemsize == 2:
+        parts = [_packed(q, keys, values, lengths)]
+    else:
+        windows = zip(*(x.split(lengths or x.shape[2], dim=2) for x in (keys, values)))
+        parts = [_fused(q, k, v, dropout) for k, v in windows]
+    # a copy where there are gradients: the kernels keep their result for them
     out = _heads(torch.cat(parts) if len(parts) > 1 or torch.is_grad_enabled() else parts[0])
     return _merge(rotate_(out, q_rotation.conj_physical()) if rotate_values else out)
 
@@ -127,6 +131,16 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
     """torch's own kernel, (H, B, T, K) and twice (H, B, N, K) -> (B, T, H*K)"""
     q, k, v = (x.transpose(0, 1) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout).transpose(1, 2).flatten(-2)
+
+
+def _packed(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> Tensor:
+    """The same for windows in a row, (H, 1, T, K) and (H, 1, n, K), in one kernel of a GPU."""
+    times, windows = q.shape[2], len(lengths)
+    q, k, v = (x[:, 0].transpose(0, 1) for x in (q, k, v))  # (T or n, H, K)
+    ends = torch.tensor([0, *lengths], dtype=torch.int32, device=q.device).cumsum(0).int()
+    steps = torch.arange(windows + 1, dtype=torch.int32, device=q.device) * times
+    out = varlen_attn(q.repeat(windows, 1, 1), k, v, steps, ends, times, max(lengths))
+    return out.view(windows, times, -1)
 
 
 def _heads(x: Tensor) -> Tensor:

@@ -40,8 +40,11 @@ def gradients(
 
     def of(rows: slice) -> tuple[float, float, tuple[Tensor, ...]]:
         batch = {key: value.to(device) for key, value in part(rows).items()}
-        with seeded((*seed, rows.start), device):
-            error = (model(**batch) - batch["target"]).square().mean(-1)  # (b, Q)
+        # Paper: float32. Here: so on a CPU; a GPU multiplies in bfloat16, weights stay float32.
+        half = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+        with seeded((*seed, rows.start), device), half:
+            prediction = model(**batch).float()
+        error = (prediction - batch["target"]).square().mean(-1)  # (b, Q)
         error = (error * batch["weight"]).sum()
         grads = torch.autograd.grad(error, learning, materialize_grads=True)
         return error.item(), batch["weight"].sum().item(), grads

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from poyo import threads
+from poyo import attention, threads
 from poyo.attention import RotaryTime, attend, rotate_, seeded
 from poyo.config import Windows
 from poyo.model import POYO, Dropout
@@ -252,6 +252,25 @@ def test_attention_is_the_papers_formula(ragged, rotate_values):
     with torch.no_grad():  # decoding takes another way
         out = attend(q.clone(), kv.clone(), q_rotation, kv_rotation, **options)
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-6)
+
+
+def test_packing_for_a_gpu_is_the_same(monkeypatch):
+    def window_by_window(q, k, v, q_ends, k_ends, longest_q, longest_k):
+        """What torch documents of `varlen_attn`, which needs a GPU."""
+        assert (longest_q, longest_k) == (T, max(LENGTHS))
+        cuts = zip(q_ends[:-1], q_ends[1:], k_ends[:-1], k_ends[1:])
+        parts = [[x.transpose(0, 1) for x in (q[a:b], k[c:d], v[c:d])] for a, b, c, d in cuts]
+        attend = torch.nn.functional.scaled_dot_product_attention
+        return torch.cat([attend(*part).transpose(0, 1) for part in parts])
+
+    monkeypatch.setattr(attention, "varlen_attn", window_by_window)
+    q, kv, q_rotation, kv_rotation, lengths = problem(ragged=True)
+    expected = attend(q, kv, q_rotation, kv_rotation, lengths=lengths, dropout=0.0)
+    q = rotate_(heads(q[0].detach().clone())[:, None], q_rotation)
+    kv = rotate_(heads(kv[0].detach().clone())[:, None], kv_rotation)
+    out = attention._packed(q, *kv.chunk(2), lengths)
+    back = rotate_(out.unflatten(-1, (H, K)).transpose(1, 2), q_rotation.conj())
+    torch.testing.assert_close(back.transpose(1, 2).flatten(-2), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("ragged", [True, False])
