@@ -75,9 +75,9 @@ class Windows:
 class Training:
     """One training run, whatever it serves.
 
-    optimizer: adamw (ours) or lamb (the paper's). lr: the highest learning rate of the network,
-    embedding_lr: that of unit and session embeddings; both rise over the fraction `warmup` of
-    the steps, stay until the fraction `hold`, then fall by a cosine.
+    optimizer: muon or adamw (ours) or lamb (the paper's). lr: the highest learning rate of the
+    network, embedding_lr: that of unit and session embeddings; both rise over the fraction
+    `warmup` of the steps, stay until the fraction `hold`, then fall by a cosine.
     dropout: in feed-forwards, on the processor's residual branches, on attention weights.
     unit_dropout: fewest, most likely and most units kept. frozen: steps in which only unit and
     session embeddings learn (-1: all of them). eval_every: steps between validations.
@@ -97,8 +97,10 @@ class Training:
     eval_every: int
 
     def __post_init__(self):
-        if self.optimizer not in ("adamw", "lamb"):
-            raise ConfigError(f"optimizer: {self.optimizer!r} is unknown; known: adamw, lamb")
+        if self.optimizer not in ("muon", "adamw", "lamb"):
+            raise ConfigError(
+                f"optimizer: {self.optimizer!r} is unknown; known: muon, adamw, lamb"
+            )
         if not all(0 <= rate < 1 for rate in self.dropout):
             raise ConfigError(f"dropout: rates must be in [0, 1), got {list(self.dropout)}")
         if min(self.steps, self.batch_size, self.eval_every) < 1:
@@ -126,6 +128,30 @@ class Wiener:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Speed:
+    """What 10_speed measures, and how long.
+
+    sizes: of the models that are timed. repeats: stretches of ours and of the reference, in
+    turn; stretch: s of each, at least. corpus: sessions of the small and of the large corpus;
+    spikes: of the large one in all. stream: seconds of spikes that are decoded as they come.
+    goal: validation R² that is to be reached, by our recipe (that of `pretrain`, its steps and
+    validations as given here) and by the `official` one, for each of `seeds`.
+    """
+
+    sizes: tuple[str, ...]
+    repeats: int
+    stretch: float
+    corpus: tuple[int, int]
+    spikes: int
+    stream: float
+    goal: float
+    seeds: tuple[int, ...]
+    steps: int
+    eval_every: int
+    official: Training
+
+
+@dataclass(frozen=True, kw_only=True)
 class Params:
     """The whole of params.yaml."""
 
@@ -139,6 +165,7 @@ class Params:
     adapt: Adapt
     wiener: Wiener
     own: Training
+    speed: Speed
 
     def __post_init__(self):
         if self.size not in SIZES:

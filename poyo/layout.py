@@ -1,6 +1,6 @@
 """The brainsets layout: which HDF5 groups and attributes `torch_brain.data` reads and writes."""
 
-from pathlib import Path
+import mmap
 
 import h5py
 import numpy as np
@@ -35,23 +35,23 @@ def write_series(file: h5py.File, name: str, series: dict, domain: np.ndarray) -
     group["timestamp_indices_1s"] = np.searchsorted(series["timestamps"], seconds)
 
 
-def read_array(data: h5py.Dataset, path: Path) -> np.ndarray:
-    """The dataset as an array: memory-mapped where it lies contiguous in the file."""
+def read_array(data: h5py.Dataset, pages: mmap.mmap) -> np.ndarray:
+    """The dataset as an array: a view of the file's pages where it lies contiguous in them."""
     if data.dtype.kind in "SO":
         return np.array([v.decode() if isinstance(v, bytes) else v for v in data[()]], dtype=str)
     offset = data.id.get_offset()
     if offset is None or data.size == 0:  # chunked, compressed or empty
         return data[()]
-    return np.memmap(path, mode="r", dtype=data.dtype, offset=offset, shape=data.shape)
+    return np.frombuffer(pages, data.dtype, data.size, offset).reshape(data.shape)
 
 
 def read_interval(group: h5py.Group) -> np.ndarray:
     return intervals(group["start"][()], group["end"][()])
 
 
-def read_series(group: h5py.Group, path: Path) -> dict[str, np.ndarray]:
+def read_series(group: h5py.Group, pages: mmap.mmap) -> dict[str, np.ndarray]:
     series = {
-        key: read_array(data, path)
+        key: read_array(data, pages)
         for key, data in group.items()
         if isinstance(data, h5py.Dataset) and key != "timestamp_indices_1s"
     }

@@ -1,4 +1,4 @@
-"""Optimisers and schedules: the paper's LAMB, and AdamW for short runs."""
+"""Optimisers and schedules: the paper's LAMB; Muon and AdamW for short runs."""
 
 import math
 
@@ -50,21 +50,61 @@ class Lamb(torch.optim.Optimizer):
         p.sub_(group["lr"] * ratio * update)
 
 
-def make(model: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """The optimiser of a run over all parameters, embeddings of units and sessions in a group."""
+class Muon(torch.optim.Optimizer):
+    """Muon for matrices (Jordan et al. 2024): every step is an orthogonal matrix.
+
+    The momentum is replaced by the nearest matrix with equal singular values, by five
+    Newton-Schulz iterations, scaled so that its elements are as large as Adam's steps (Liu et al.
+    2025): learning rates carry over. As torch.optim.Muon, but in float32, for CPUs that have no
+    fast bfloat16.
+    """
+
+    def __init__(self, params, lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._update(p, **group)
+
+    def _update(self, p, *, lr, weight_decay, momentum, **_) -> None:
+        state = self.state[p]
+        if not state:
+            state["momentum"] = torch.zeros_like(p)
+        average = state["momentum"].lerp_(p.grad, 1 - momentum)
+        x = p.grad.lerp(average, momentum)  # Nesterov's look ahead
+        tall = x.shape[0] > x.shape[1]
+        x = x.mT if tall else x
+        x = x / x.norm().clamp_min(1e-7)
+        for _ in range(5):
+            gram = x @ x.mT
+            x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        x = x.mT if tall else x
+        p.mul_(1 - lr * weight_decay).sub_(x, alpha=lr * 0.2 * max(p.shape) ** 0.5)
+
+
+def make(model: nn.Module, training: Training) -> list[torch.optim.Optimizer]:
+    """The optimisers of a run over all parameters; embeddings of units and sessions in a group."""
     named = list(model.named_parameters())
     tables = [p for name, p in named if name.split(".")[0] in EMBEDDINGS]
-    rest = [p for name, p in named if name.split(".")[0] not in EMBEDDINGS]
+    rest = {name: p for name, p in named if name.split(".")[0] not in EMBEDDINGS}
     if training.optimizer == "lamb":
-        groups = [{"params": tables, "sparse": True}, {"params": rest}]
-        return Lamb(groups, lr=training.lr, weight_decay=training.weight_decay)
+        groups = [{"params": tables, "sparse": True}, {"params": [*rest.values()]}]
+        return [Lamb(groups, lr=training.lr, weight_decay=training.weight_decay)]
+    adamw = {"lr": training.lr, "betas": (0.9, 0.99), "weight_decay": training.weight_decay}
+    # a decay would shrink the rows of units that are rarely seen
+    groups = [{"params": tables, "weight_decay": 0.0}]
     if training.optimizer == "adamw":
-        # a decay would shrink the rows of units that are rarely seen
-        groups = [{"params": tables, "weight_decay": 0.0}, {"params": rest}]
-        return torch.optim.AdamW(
-            groups, lr=training.lr, betas=(0.9, 0.99), weight_decay=training.weight_decay
-        )
-    raise ValueError(f"optimizer: {training.optimizer!r} is unknown; known: adamw, lamb")
+        return [torch.optim.AdamW([*groups, {"params": [*rest.values()]}], **adamw)]
+    if training.optimizer == "muon":
+        apart = ("token_type_emb", "latent_emb", "readout")  # tables and the last layer
+        inner = {n for n, p in rest.items() if p.ndim == 2 and n.split(".")[0] not in apart}
+        groups.append({"params": [p for name, p in rest.items() if name not in inner]})
+        muon = Muon([rest[n] for n in sorted(inner)], training.lr, training.weight_decay)
+        return [torch.optim.AdamW(groups, **adamw), muon]
+    raise ValueError(f"optimizer: {training.optimizer!r} is unknown; known: muon, adamw, lamb")
 
 
 def schedule(training: Training, step: int) -> tuple[float, float | None]:
@@ -84,10 +124,11 @@ def schedule(training: Training, step: int) -> tuple[float, float | None]:
     return factor, 0.85 + 0.10 * (1 - math.cos(math.pi * phase)) / 2
 
 
-def set_step(optimizer: torch.optim.Optimizer, training: Training, step: int) -> None:
+def set_step(optimizers: list[torch.optim.Optimizer], training: Training, step: int) -> None:
     """Give the parameter groups of `make` their learning rates (and β1) for a step."""
     factor, beta1 = schedule(training, step)
-    for group, lr in zip(optimizer.param_groups, (training.embedding_lr, training.lr)):
-        group["lr"] = lr * factor
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    for i, group in enumerate(groups):
+        group["lr"] = (training.lr if i else training.embedding_lr) * factor
         if beta1 is not None:
             group["betas"] = (beta1, group["betas"][1])

@@ -5,6 +5,7 @@ On disk it is the brainsets layout (HDF5 as `torch_brain.data` writes it), so a 
 session (`sources`), or how it becomes tokens (`tokens`).
 """
 
+import mmap
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -304,6 +305,8 @@ class Recording:
                     f"{path} is not in the brainsets layout, it lacks {', '.join(missing)}; "
                     "make it with `brainsets prepare` or Recording.from_arrays(...).save(path)"
                 )
+            with path.open("rb") as stream:  # one map for all its arrays, each costs a file handle
+                pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
             spans, behavior = {}, {}
             for name, group in file.items():
                 kind = group.attrs.get("object", "") if isinstance(group, h5py.Group) else ""
@@ -311,7 +314,7 @@ class Recording:
                     spans[name] = read_interval(group)
                 elif kind.endswith("RegularTimeSeries") or kind == "IrregularTimeSeries":
                     if name != "spikes":
-                        behavior[name] = read_series(group, path)
+                        behavior[name] = read_series(group, pages)
                 elif kind == "Data":
                     spans |= {
                         f"{name}.{leaf}": read_interval(sub)
@@ -327,13 +330,13 @@ class Recording:
                 for split in ("train", "valid", "test")
                 if f"{split}_domain" in spans
             }
-            units = {name: read_array(data, path) for name, data in file["units"].items()}
-            return cls(
+            units = {name: read_array(data, pages) for name, data in file["units"].items()}
+            recording = cls(
                 session_id=read_id(file, "session", path.stem),
                 subject=read_id(file, "subject", "unknown"),
                 brainset=read_id(file, "brainset", "own"),
-                spike_times=read_array(file["spikes/timestamps"], path),
-                spike_units=read_array(file["spikes/unit_index"], path),
+                spike_times=read_array(file["spikes/timestamps"], pages),
+                spike_units=read_array(file["spikes/unit_index"], pages),
                 unit_ids=units.pop("id"),
                 units=units,
                 behavior=behavior,
@@ -341,6 +344,9 @@ class Recording:
                 splits=splits,
                 intervals=spans,
             )
+        if hasattr(pages, "madvise"):  # the checks have read all of it, which counts as memory
+            pages.madvise(mmap.MADV_DONTNEED)
+        return recording
 
 
 def check_times(times: np.ndarray, what: str) -> None:

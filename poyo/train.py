@@ -77,9 +77,9 @@ def train(
     domains = [s.recording.splits["train"] for s in sessions]
     stream = TrainingWindows(domains, windows.length, seed)
     fixed = latents(size, windows)
-    optimizer = optim.make(model, training)
+    optimizers = optim.make(model, training)
     resume = scratch_dir() / f"{run_hash(model, sessions, training, windows, seed)}.pt"
-    step, history, losses = _resume(resume, model, optimizer)
+    step, history, losses = _resume(resume, model, optimizers)
     if step:
         say(f"{label}: resumed at step {step}")
     began, began_at, saved = time.monotonic(), step, time.monotonic()
@@ -93,8 +93,8 @@ def train(
             return cut(sessions, which[rows], starts[rows], windows.length, kept[rows]) | fixed
 
         losses.append(gradients(model, part, len(which), (seed, 3, step)))
-        optim.set_step(optimizer, training, step)
-        threads.run(lambda step: step(), [optimizer.step])
+        optim.set_step(optimizers, training, step)
+        threads.run(lambda step: step(), [optimizer.step for optimizer in optimizers])
         if not np.isfinite(losses[-1]):
             raise FloatingPointError(
                 f"{label}: the loss is {losses[-1]} at step {step}; lower lr ({training.lr})"
@@ -107,7 +107,7 @@ def train(
             losses = []
             _report(label, history[-1], training, began, began_at)
         if time.monotonic() - saved > SAVE_EVERY or step == training.steps:
-            _save(resume, step, history, losses, model, optimizer)
+            _save(resume, step, history, losses, model, optimizers)
             saved = time.monotonic()
     # Paper: the weights that were best on validation. Here: the last ones, where the learning rate
     # has come down; on a few validation trials the best is mostly luck.
@@ -187,7 +187,7 @@ def run_hash(
     return digest.hexdigest()[:16]
 
 
-def _save(path: Path, step: int, history: list, losses: list, model, optimizer) -> None:
+def _save(path: Path, step: int, history: list, losses: list, model, optimizers) -> None:
     checkpoint.write(
         path,
         {
@@ -195,12 +195,12 @@ def _save(path: Path, step: int, history: list, losses: list, model, optimizer) 
             "history": history,
             "losses": losses,
             "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         },
     )
 
 
-def _resume(path: Path, model, optimizer) -> tuple[int, list, list]:
+def _resume(path: Path, model, optimizers) -> tuple[int, list, list]:
     if not path.exists():
         return 0, [], []
     try:
@@ -209,5 +209,6 @@ def _resume(path: Path, model, optimizer) -> tuple[int, list, list]:
         say(f"starting over: {error}")
         return 0, [], []
     model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    for optimizer, its in zip(optimizers, state["optimizers"]):
+        optimizer.load_state_dict(its)
     return state["step"], state["history"], state["losses"]

@@ -92,7 +92,7 @@ def test_every_size_builds_a_model(size):
 @pytest.mark.parametrize(
     "key, close",
     [
-        ("seedz", "seeds"),
+        ("seedss", "seeds"),
         ("data.minuets", "minutes"),
         ("windows.lenght", "length"),
         ("pretrain.batchsize", "batch_size"),

@@ -371,14 +371,14 @@ def test_the_schedule_is_one_cycle_lr(training, steps):
     run = replace(
         training, optimizer="lamb", steps=steps, lr=lr, embedding_lr=lr, warmup=0.0, hold=0.5
     )
-    ours = optim.make(POYO(size="smoke", units=2, sessions=2), run)
+    (ours,) = optim.make(POYO(size="smoke", units=2, sessions=2), run)
     theirs = optim.Lamb([torch.nn.Parameter(torch.zeros(2))], lr=1.0)
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         theirs, lr, steps, pct_start=0.5, anneal_strategy="cos", div_factor=1, final_div_factor=1e4
     )
     theirs.param_groups[0]["params"][0].grad = torch.ones(2)
     for step in range(steps):
-        optim.set_step(ours, run, step)
+        optim.set_step([ours], run, step)
         expected = theirs.param_groups[0]
         for group in ours.param_groups:
             assert group["lr"] == pytest.approx(expected["lr"], rel=1e-9, abs=1e-12), step

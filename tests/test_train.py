@@ -50,7 +50,7 @@ ELSEWHERE = ("enc_atn", "enc_ffn", "proc_layers", "dec_atn", "dec_ffn", "readout
 # --- the same bytes ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "lamb"])
 def test_the_same_seed_gives_the_same_bytes(
     simulated, training, windows, scratch, monkeypatch, optimizer
 ):
@@ -79,7 +79,7 @@ def test_the_history_has_a_row_per_validation(simulated, training, windows, caps
 # --- interrupted ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "lamb"])
 @pytest.mark.parametrize("at", [1, 4, 7])  # before, at and after the network unfreezes
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     simulated, training, windows, scratch, monkeypatch, capsys, optimizer, at
@@ -219,7 +219,7 @@ def test_a_full_disk_while_saving_keeps_the_last_resume_file(
 # --- what learns ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "lamb"])
 def test_unit_identification_changes_embeddings_only(simulated, training, windows, optimizer):
     model, sessions = start([simulated])
     before = weights(model)
@@ -328,7 +328,7 @@ def test_a_batch_without_weight_has_no_loss(simulated, windows):
     assert all((p.grad == 0).all() for p in model.parameters())
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "lamb"])
 def test_the_number_of_threads_does_not_show_in_the_bytes(
     simulated, training, windows, scratch, monkeypatch, optimizer
 ):
@@ -358,11 +358,11 @@ def test_too_short_a_recording_says_so(simulated, training, windows):
 
 
 def test_an_unknown_optimizer_is_named(simulated, training, windows):
-    with pytest.raises(ValueError, match=r"'sgd' is unknown; known: adamw, lamb"):
+    with pytest.raises(ValueError, match=r"'sgd' is unknown; known: muon, adamw, lamb"):
         run([simulated], replace(training, optimizer="sgd"), windows)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "lamb"])
 def test_the_learning_rate_rises_holds_and_falls(training, optimizer):
     longer = replace(training, optimizer=optimizer, steps=200, warmup=0.1, hold=0.5)
     factor = np.array([optim.schedule(longer, step)[0] for step in range(200)])
@@ -373,14 +373,36 @@ def test_the_learning_rate_rises_holds_and_falls(training, optimizer):
     assert factor[-1] == pytest.approx(1e-4)
 
 
-def test_embeddings_have_a_learning_rate_of_their_own(simulated, training):
+@pytest.mark.parametrize("name", ["muon", "adamw", "lamb"])
+def test_embeddings_have_a_learning_rate_of_their_own(simulated, training, name):
     model, _ = start([simulated])
-    optimizer = optim.make(model, training)
-    optim.set_step(optimizer, replace(training, lr=1.0, embedding_lr=5.0), 0)
-    rate = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+    training = replace(training, optimizer=name, lr=1.0, embedding_lr=5.0, warmup=0.0)
+    optimizers = optim.make(model, training)
+    optim.set_step(optimizers, training, 0)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    rates = [(id(p), group["lr"]) for group in groups for p in group["params"]]
+    assert len(rates) == len(dict(rates)) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
         table = name.split(".")[0] in ("unit_emb", "session_emb")
-        assert rate[id(parameter)] == (5.0 if table else 1.0), name
+        assert dict(rates)[id(parameter)] == (5.0 if table else 1.0), name
+
+
+@pytest.mark.parametrize("shape", [(48, 16), (16, 48), (32, 32)])
+def test_muon_is_that_of_torch(shape):
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.zeros(shape)) for _ in range(2))
+    one = optim.Muon([ours], lr=0.1, weight_decay=0.2)
+    two = torch.optim.Muon(
+        [theirs], lr=0.1, weight_decay=0.2, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    )
+    for _ in range(5):
+        ours.grad = torch.randn(shape, generator=generator)
+        theirs.grad = ours.grad.clone()
+        one.step()
+        two.step()
+    assert ours.abs().max() > 0.01
+    # torch iterates in bfloat16, three digits
+    assert (ours - theirs).norm() < 0.02 * theirs.norm()
 
 
 # --- checkpoints ------------------------------------------------------------------------------

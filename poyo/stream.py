@@ -1,0 +1,211 @@
+"""Decoding while the spikes arrive: every few milliseconds, with the numbers of the model offline.
+
+    spikes -> push ┐
+                   ├-> the window [now - length, now) -> velocity
+    clock -> decode┘
+
+What does not change from one update to the next is computed once: the keys and values of every
+(unit, token type), before their rotation; the latents and their times; the times asked for.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike
+
+from .checkpoint import Checkpoint
+from .config import Windows
+from .tokens import END, SPIKE, START, latents
+from .vocabulary import VocabularyError
+
+MOST = 2**18  # spikes that may wait, two minutes of 100 units: a pause must not fill the memory
+SPIKES = np.dtype([("time", np.float64), ("unit", np.int64)])
+
+
+class Stream:
+    """One session decoded in time; push spikes as they come, decode when a value is needed.
+
+    trained: the model with its vocabularies, put into evaluation mode here. It is not changed;
+    after training it further, make a new stream. session_id: one of its sessions; the units are
+    all that the vocabulary has of that session, and a unit that falls silent is still heard, by
+    its START and END tokens, as in training. windows: those of training. scale: that of the
+    readout, so that velocities come in the recording's unit. at: (Q,) seconds before `now`, in
+    0..length, at which to decode. 0 is now, where nothing that followed is known yet; at a
+    larger one the model sees what followed, and the velocity comes that much later.
+
+    unknown, late, jumps count what went wrong: spikes of units the session does not have; spikes
+    let go before they took part in any update, as they came when their window was over (or the
+    clock jumped, or too many waited); and jumps of the clock. One thread at a time.
+
+    Raises VocabularyError for a session the model does not know, ValueError for `at`.
+    """
+
+    def __init__(
+        self,
+        trained: Checkpoint,
+        session_id: str,
+        *,
+        windows: Windows,
+        scale: float = 1.0,
+        at: Sequence[float] = (0.0,),
+    ):
+        names = _unit_names(trained, session_id)
+        if len(at) == 0 or not all(0 <= t <= windows.length for t in at):
+            raise ValueError(f"at: seconds before now in 0..{windows.length}, got {list(at)}")
+        ids = np.array([name[len(session_id) + 1 :] for name in names])
+        order = np.argsort(ids)
+        self.unit_ids = ids[order]  # (U,) sorted, to be searched
+        self.length, self.scale = windows.length, scale
+        self.unknown = self.late = self.jumps = 0
+        self._named: set[str] = set()  # unknown units that were warned about
+        self._now: float | None = None
+        self._window = self._waiting = np.empty(0, SPIKES)  # took part in the last update; not yet
+        self._prepare(trained, session_id, trained.units.rows(names)[order], windows, at)
+
+    @torch.no_grad()
+    def _prepare(self, trained, session_id, rows, windows, at) -> None:
+        """Compute what stays the same from update to update; rows: (U,) of the units."""
+        model = self._model = trained.model.eval()
+        device = next(model.parameters()).device
+        units, types = len(rows), torch.tensor([START, END, SPIKE], device=device)
+        rows = torch.from_numpy(rows).to(device)
+        self._table = model.tokens(rows.repeat(3), types.repeat_interleave(units))  # (3U, 2HK)
+        self._ends = torch.arange(2 * units, device=device)  # rows of the START and END tokens
+        times = torch.tensor([0.0, windows.length], device=device)
+        self._ends_time = times.repeat_interleave(units)  # (2U,)
+        fixed = {key: x.to(device) for key, x in latents(trained.size, windows).items()}
+        self._latents = model.latent_emb(fixed["latent_index"])  # (L, D)
+        self._latent_time = model.rotary_emb(fixed["latent_timestamps"])  # (L, K/4)
+        self._session = torch.from_numpy(trained.sessions.rows([session_id])).to(device)
+        past = torch.tensor([windows.length - t for t in at], device=device)
+        self._output_timestamps = past[None]  # (1, Q)
+        self._output_mask = torch.ones_like(self._output_timestamps, dtype=torch.bool)
+
+    @property
+    def held(self) -> int:
+        """Spikes in memory: those of the last window and those that have not been due yet."""
+        return len(self._window) + len(self._waiting)
+
+    def push(self, times: ArrayLike, units: ArrayLike) -> None:
+        """Take in spikes at `times` (S,), seconds on the recording's clock, of `units` (S,), ids.
+
+        In any order; late ones count from the next update on as long as they are in its window,
+        early ones wait until they are due. Spikes of units the session does not have are left
+        out, with one warning per unit. Raises ValueError on NaN or infinite times and on
+        differing lengths; nothing of that call is taken in then.
+        """
+        times, units = np.asarray(times, dtype=np.float64), np.asarray(units, dtype=str)
+        if times.ndim != 1 or times.shape != units.shape:
+            raise ValueError(
+                f"one unit per spike time, please: got times {times.shape}, units {units.shape}"
+            )
+        if not np.isfinite(times).all():
+            bad = int((~np.isfinite(times)).sum())
+            raise ValueError(f"{bad} of {len(times)} spike times are NaN or infinite")
+        unit = np.searchsorted(self.unit_ids, units).clip(max=len(self.unit_ids) - 1)
+        known = self.unit_ids[unit] == units
+        spikes = np.empty(int(known.sum()), SPIKES)
+        spikes["time"], spikes["unit"] = times[known], unit[known]
+        self._waiting = np.concatenate([self._waiting, spikes])
+        if len(self._waiting) > MOST:
+            self._let_the_oldest_go()
+        if len(spikes) < len(times):
+            self._leave_out(units[~known])
+
+    def decode(self, now: float) -> np.ndarray:
+        """Velocity (Q, 2), in the recording's unit, at `now - at` from the last window of spikes.
+
+        The window is [now - length, now): what the model gives offline for the same window and
+        the same times. A clock that goes backwards empties the memory, spikes pushed before this
+        call included, since they belong to another time; one that leaps by more than a window
+        leaves all it held behind. Both warn. Raises ValueError where `now` is not finite.
+        """
+        now = float(now)
+        if not np.isfinite(now):
+            raise ValueError(f"now is {now}; the clock must be finite, in seconds")
+        self._tick(now)
+        start = now - self.length
+        spikes = self._advance(start)
+        with torch.inference_mode():
+            time = torch.from_numpy((spikes["time"] - start).astype(np.float32))
+            unit = torch.from_numpy(spikes["unit"])
+            return self._run(time.to(self._table.device), unit.to(self._table.device))
+
+    def _run(self, time: torch.Tensor, unit: torch.Tensor) -> np.ndarray:
+        """Spikes (n,), seconds from the window's start and unit, -> velocity (Q, 2)."""
+        model, latent_time = self._model, self._latent_time
+        rows = torch.cat([self._ends, len(self._ends) + unit])  # (N,), N = 2U + n
+        token_time = model.rotary_emb(torch.cat([self._ends_time, time]))  # (N, K/4)
+        tokens = F.embedding(rows, self._table)  # (N, 2HK), a copy that attention may overwrite
+        z = model.encode(self._latents, latent_time, tokens, token_time, [len(rows)])
+        z = model.process(z, latent_time)  # (1, L, D)
+        queries = (self._session, self._output_timestamps, self._output_mask)
+        return model.decode(z, latent_time, *queries).double().cpu().numpy() * self.scale
+
+    # --- which spikes ---
+
+    def _advance(self, start: float) -> np.ndarray:
+        """Move the window to [start, start + length): its spikes; those before it are let go."""
+        # rounded like `tokens.cut` does, so that a spike on the edge is on the same side
+        time, end = self._waiting["time"], start + self.length
+        kept = self._window[self._window["time"] >= start]
+        new = self._waiting[(time >= start) & (time < end)]
+        self.late += int((time < start).sum())
+        self._window, self._waiting = np.concatenate([kept, new]), self._waiting[time >= end]
+        return self._window
+
+    def _tick(self, now: float) -> None:
+        """Set the clock, and say where it jumped."""
+        before, self._now = self._now, now
+        if before is None or before <= now <= before + self.length:
+            return
+        self.jumps += 1
+        if now < before:
+            self.late += len(self._waiting)
+            self._window = self._waiting = np.empty(0, SPIKES)
+            what = "backwards, all spikes so far are forgotten"
+        else:
+            what = f"forwards by more than the window of {self.length} s"
+        warnings.warn(f"the clock jumped from {before} s to {now} s: {what}", stacklevel=3)
+
+    def _let_the_oldest_go(self) -> None:
+        """Keep the newer half of what may wait: half, so that it is not done at every push."""
+        rest = np.argpartition(self._waiting["time"], -(MOST // 2))[-(MOST // 2) :]
+        self.late += len(self._waiting) - len(rest)
+        self._waiting = self._waiting[rest]
+        warnings.warn(
+            f"more than {MOST} spikes wait for their update: the oldest are forgotten; call "
+            "decode in time, or push less far ahead",
+            stacklevel=3,
+        )
+
+    def _leave_out(self, units: np.ndarray) -> None:
+        """Count the spikes of unknown units (S,), and name the units not named before."""
+        self.unknown += len(units)
+        new = sorted(set(units.tolist()) - self._named)
+        self._named.update(new)
+        if new:
+            names = ", ".join(new[:8]) + (f" and {len(new) - 8} more" if len(new) > 8 else "")
+            warnings.warn(
+                f"not among the {len(self.unit_ids)} units the model knows of this session: "
+                f"{names}; their spikes are left out",
+                stacklevel=3,
+            )
+
+
+def _unit_names(trained: Checkpoint, session_id: str) -> list[str]:
+    """The session's names in the vocabulary of units. Raises VocabularyError if there is none."""
+    known = trained.sessions.names[1:]
+    prefix = f"{session_id}/"
+    others = tuple(f"{other}/" for other in known if other.startswith(prefix))
+    names = [name for name in trained.units.names if name.startswith(prefix)]
+    names = [name for name in names if not name.startswith(others)]  # of "a", not of "a/b"
+    if session_id not in known or not names:
+        raise VocabularyError(
+            f"the model has no session {session_id!r} with units to decode; it knows "
+            f"{', '.join(map(repr, known)) or 'none'}"
+        )
+    return names
