@@ -80,7 +80,8 @@ class Muon(torch.optim.Optimizer):
         x = x / x.norm().clamp_min(1e-7)
         for _ in range(5):
             gram = x @ x.mT
-            x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+            gram = torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+            x = torch.addmm(x, gram, x, beta=3.4445)
         x = x.mT if tall else x
         p.mul_(1 - lr * weight_decay).sub_(x, alpha=lr * 0.2 * max(p.shape) ** 0.5)
 

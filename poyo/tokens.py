@@ -133,7 +133,7 @@ def cut(
     for i, (s, start) in enumerate(zip(which, starts)):
         session = sessions[s]
         inputs.append(_tokens(session, start, length, None if kept is None else kept[i]))
-        lo, hi = np.searchsorted(session.times, [start, start + length])
+        lo, hi = session.times.searchsorted((start, start + length))
         times = np.asarray(session.times[lo:hi])
         target = np.asarray(session.target[lo:hi], dtype=np.float64) / session.readout.scale
         finite = np.isfinite(target).all(1)
@@ -153,10 +153,10 @@ def cut(
 
 def _tokens(session: Session, start: float, length: float, kept: np.ndarray | None) -> dict:
     recording, rows = session.recording, session.unit_rows
-    lo, hi = np.searchsorted(recording.spike_times, [start, start + length])
+    lo, hi = recording.spike_times.searchsorted((start, start + length))
     unit = np.asarray(recording.spike_units[lo:hi])
     time = np.asarray(recording.spike_times[lo:hi]) - start
-    if kept is not None:
+    if kept is not None and not kept.all():
         spikes = kept[unit]
         unit, time, rows = unit[spikes], time[spikes], rows[kept]
     n, u = len(unit), len(rows)
