@@ -418,7 +418,7 @@ corpus = sources.load_corpus(ROOT / "runs/data")
 held_out = [recordings[0] for role, recordings in corpus.items() if role != "pretrain"]
 ours = replace(params.adapt.unit_identification, eval_every=speed.eval_every // 5 or 1)
 theirs = replace(
-    official, steps=5 * ours.steps, batch_size=ours.batch_size, frozen=-1,
+    official, steps=3 * ours.steps, batch_size=ours.batch_size, frozen=-1,
     lr=3.125e-5 * ours.batch_size, embedding_lr=3.125e-5 * ours.batch_size,
     eval_every=ours.eval_every,
 )  # fmt: skip
@@ -557,9 +557,9 @@ rows = [
     for row in table.itertuples()
 ]
 caption = (
-    f"{params.threads} CPU threads, {matrix_rate / 1e9:.0f} Gflop/s, {copy_rate / 1e9:.0f} GB/s. "
+    f"*{params.threads} CPU threads, {matrix_rate / 1e9:.0f} Gflop/s, {copy_rate / 1e9:.0f} GB/s. "
     "Ratio: how many times better than torch_brain, median and 10-90 % of stretches in turn (of "
-    f"seeds or sessions, where those are counted). Profile {params.profile}, simulated data."
+    f"seeds or sessions, where those are counted). Profile `{params.profile}`, simulated data.*"
 )
 print(plotting.markdown(rows, "speed", caption))
 
