@@ -54,8 +54,8 @@ print(f"and {embeddings:,} in the embeddings of units and sessions")
 #
 # Paper: LAMB at a learning rate proportional to the batch, constant for half of 1,000 epochs, then
 # a cosine. Here, in the `laptop` profile: Muon for the network's matrices and AdamW for the rest,
-# with a short rise and a cosine; [10_speed](10_speed.ipynb) counts the steps that saves.
-# `optimizer: lamb` brings the paper's back.
+# with a short rise and a cosine, because on a small budget the constant phase is spent on a
+# plateau. `optimizer: lamb` brings the paper's back.
 
 # %%
 history = train.train(
