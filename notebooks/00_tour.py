@@ -108,7 +108,7 @@ plt.show()
 # of units and sessions by those of the new recording.
 
 # %%
-pretrained = checkpoint.load(ROOT / "runs/pretrain" / str(seed) / "model.pt")
+pretrained = checkpoint.load(ROOT / "runs/pretrain" / f"poyo_mp-{seed}" / "model.pt")
 adopted = adapt.adopt(pretrained, [recording], seed=seed)
 session = tokens.prepare(recording, adopted.units, adopted.sessions)
 length = params.windows.length

@@ -8,22 +8,28 @@
 # whatever is common to them (how motor cortex turns spikes into movement) has to go into the
 # shared part.
 #
-# This notebook trains that model on the sessions whose role is `pretrain` and leaves the held-out
-# ones for [05_adapt](05_adapt.ipynb). It is the same loop for every corpus and size: change a
-# number in `params.yaml` under `pretrain` and run `dvc repro`.
+# This notebook trains one model, a row of `models` in `params.yaml`: the two of the paper's Table 2
+# (`poyo_mp`: the sessions of one source of data; `poyo_1`: of all sources), smaller and deeper ones
+# and ones that saw less, for its scaling figure, and ones that saw one task only. Held-out sessions
+# are for [05_adapt](05_adapt.ipynb). Add a row and its name in `runs`, and `dvc repro` trains it.
 
 # %% tags=["parameters"]
+model = "poyo_mp"
 seed = 0
 
 # %%
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import pandas as pd
 
 from poyo import ROOT, adapt, checkpoint, config, evaluate, sources, threads, tokens, train
+from poyo.intervals import contains
 
 plt.style.use("poyo.style")
 params = config.load()
 threads.use(params.threads)
+row = params.models[model]
 
 # %% [markdown]
 # ## 4.1 The sessions
@@ -33,41 +39,53 @@ threads.use(params.threads)
 
 # %%
 recordings = sources.load_corpus(ROOT / "runs/data")["pretrain"]
-start = adapt.scratch(recordings, params.size, seed=seed)
-sessions = [tokens.prepare(r, start.units, start.sessions) for r in recordings]
-print(f"{len(sessions)} sessions, {len(start.units) - 1} units")
+recordings = sources.scope(recordings, row.scope, row.share)
+units = sum(len(r.unit_ids) for r in recordings)
+print(f"{model}: {len(recordings)} sessions, {units} units")
 print(f"{sum(r.duration for r in recordings) / 60:.0f} minutes of recording")
 
 # %%
-model = start.model.to(train.device())
-embeddings = model.unit_emb.weight.numel() + model.session_emb.weight.numel()
-total = sum(p.numel() for p in model.parameters())
-print(f"size {params.size}: {total - embeddings:,} shared parameters")
-print(f"and {embeddings:,} in the embeddings of units and sessions")
+start = adapt.scratch(recordings, row.size, seed=seed)
+tables = start.model.unit_emb.weight.numel() + start.model.session_emb.weight.numel()
+parameters = sum(p.numel() for p in start.model.parameters()) - tables
+print(f"size {row.size}: {parameters:,} shared parameters")
+print(f"and {tables:,} in the embeddings of units and sessions")
 
 # %% [markdown]
 # ## 4.2 The training run
 #
 # Each step takes random 1-second windows from all sessions at once, drops some units at random
 # from each (so that the decoder leans on no single neuron) and minimises the weighted squared
-# error of the decoded velocity: reaches count five times, waiting counts a tenth.
+# error of the decoded velocity: reaches count five times, waiting counts a tenth. Along the way
+# the validation trials are decoded; the weights that did best there are kept.
 #
 # Paper: LAMB at a learning rate proportional to the batch, constant for half of 1,000 epochs, then
 # a cosine. Here, in the `laptop` profile: Muon for the network's matrices and AdamW for the rest,
 # with a short rise and a cosine, because on a small budget the constant phase is spent on a
 # plateau. `optimizer: lamb` brings the paper's back.
 
+
 # %%
-history = train.train(
-    model,
-    sessions,
-    params.pretrain,
-    params.windows,
-    size=params.size,
-    seed=seed,
-    label=f"pretrain, seed {seed}",
-)
-history = pd.DataFrame(history)
+def fit(some, name):
+    """A model of some recordings, in its checkpoint; its history, and R² on their test trials."""
+    start = adapt.scratch(some, row.size, seed=seed)
+    sessions = [tokens.prepare(r, start.units, start.sessions) for r in some]
+    network = start.model.to(train.device())
+    recipe = replace(params.pretrain, steps=row.steps)
+    history = train.train(
+        network, sessions, recipe, params.windows, size=row.size, seed=seed, label=name
+    )
+    latents = tokens.latents(row.size, params.windows)
+    r2 = evaluate.scores(network, latents, sessions, "test", params.windows)
+    start.model = network.cpu()
+    start.about = {"params": config.to_dict(params), "model": model, "seed": seed}
+    return start, history, r2
+
+
+groups = [[r] for r in recordings] if row.alone else [recordings]
+fits = [fit(some, f"{model}, seed {seed}") for some in groups]
+history = pd.DataFrame([point for _, points, _ in fits for point in points])
+history = history.groupby("step").mean().reset_index().round(4)
 history.tail(3)
 
 # %%
@@ -87,27 +105,31 @@ plt.show()
 # overlap; R² is taken over all evaluated samples of a session (the reaches in center-out).
 
 # %%
-latents = tokens.latents(params.size, params.windows)
-r2 = evaluate.scores(model, latents, sessions, "test", params.windows)
+spikes = {r.session_id: contains(r.splits["train"], r.spike_times).sum() for r in recordings}
 scores = pd.DataFrame(
     [
-        {"session_id": r.session_id, "units": len(r.unit_ids), "r2": r2[r.session_id]}
-        for r in recordings
+        {
+            "session_id": name, "r2": value, "parameters": parameters,
+            "sessions": len(r2), "spikes": sum(spikes[other] for other in r2),
+        }
+        for _, _, r2 in fits
+        for name, value in r2.items()
     ]
-).round(4)
+).round(4)  # fmt: skip
 print(f"mean test R² over {len(scores)} sessions: {scores['r2'].mean():.3f}")
-scores
+scores[["session_id", "r2"]]
 
 # %% [markdown]
 # ## 4.4 What is kept
 #
 # The weights with both vocabularies: a checkpoint knows the name of every row it has. Besides it,
-# the learning curve and the table above, which [11_results](11_results.ipynb) collects.
+# the learning curve and the table above (with how many parameters, sessions and training spikes
+# the model had), which [11_results](11_results.ipynb) collects.
 
 # %%
-folder = ROOT / "runs/pretrain" / str(seed)
-start.model = model.cpu()
-start.about = {"params": config.to_dict(params), "seed": seed}
-checkpoint.save(folder / "model.pt", start)
+folder = ROOT / "runs/pretrain" / f"{model}-{seed}"
+folder.mkdir(parents=True, exist_ok=True)
+if not row.alone:
+    checkpoint.save(folder / "model.pt", fits[0][0])
 history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
 scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")

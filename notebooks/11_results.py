@@ -1,13 +1,14 @@
 # %% [markdown]
 # # 11. Results
 #
-# Every table and figure, from the small files in `figures/data` that `dvc repro` collected.
+# Every table and every claim, from the small files in `figures/data` that `dvc repro` collected.
 # Nothing is trained here. Which corpus the numbers come from stands under each of them: **on the
 # simulated default they are not the paper's results and cannot be compared with them in height**,
 # only in order.
 
 # %%
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
@@ -16,120 +17,216 @@ from poyo import config, paper, plotting, results, sources
 plt.style.use("poyo.style")
 params = config.load()
 corpus = {"simulated": "simulated cortex"}.get(params.data.corpus, params.data.corpus)
-scores = pd.read_csv(plotting.FIGURES / "data/scores.csv")
-curves = pd.read_csv(plotting.FIGURES / "data/curves.csv")
-table2 = pd.read_csv(plotting.FIGURES / "data/table2.csv")
+names = ("scores", "curves", "table2", "scaling", "efficiency", "ablations", "embeddings")
+data = {name: pd.read_csv(plotting.FIGURES / f"data/{name}.csv") for name in names}
+scores, table2 = data["scores"], data["table2"]
+where = f"{corpus}, profile `{params.profile}`, {len(params.seeds)} seed(s)"
 
 # %% [markdown]
 # ## 11.1 Table 2: decoding held-out sessions
 #
 # R² of the velocity on test trials, mean ± standard deviation over the sessions of a column (each
 # session first averaged over seeds). In brackets what the paper reports for the same row and the
-# column of the same role, on its recordings, with POYO-mp.
+# column of the same role, on its recordings.
 
 # %%
+columns = [column for column in sources.COLUMNS if column in set(table2.column)]
 rows = []
 for method, name in paper.METHODS.items():
     row = {"method": name}
-    for column, title in sources.COLUMNS.items():
-        cell = table2[(table2.method == method) & (table2.column == column)].iloc[0]
-        ours = f"{cell.r2:.3f} ± {cell.r2_std:.3f}"
-        row[f"{column}: {title} ({cell.sessions})"] = f"{ours} [{cell.paper_r2:.3f}]"
+    for column in columns:
+        cell = table2[(table2.method == method) & (table2.column == column)]
+        n = table2[table2.column == column].sessions.max()
+        text = "".join(f"{c.r2:.3f} ± {c.r2_std:.3f}" for c in cell.itertuples())
+        reported = paper.TABLE_2.get(method, {}).get(column)
+        row[f"{column} ({n})"] = text + (f" [{reported[0]:.3f}]" if reported else "")
     rows.append(row)
 caption = (
-    f"*R² on {corpus}, profile `{params.profile}`, {len(params.seeds)} seed(s); in brackets the "
-    "paper's numbers on its own recordings.*"
+    f"*R² on {where}; in brackets the paper's numbers on its own recordings. "
+    + "; ".join(f"{column}: {sources.COLUMNS[column]}" for column in columns)
+    + ".*"
 )
 Markdown(plotting.markdown(rows, "table2", caption))
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(7, 2.6), sharey=True)
-short = ["Wiener", "single\nsession", "unit\nident.", "fine-\ntuned"]
-for ax, (column, title) in zip(axes, sources.COLUMNS.items()):
-    part = table2[table2.column == column]
-    ax.bar(range(4), part.r2, color=["0.75", "C1", "C2", "C0"], width=0.7)
-    for i, method in enumerate(paper.METHODS):
-        per_session = scores[(scores.column == column) & (scores.method == method)]
-        ax.plot([i] * len(per_session), per_session.r2, "o", color="0.2", ms=3, mfc="none")
-    ax.set(title=title.replace(", ", "\n", 1), xticks=range(4), xticklabels=short, ylim=(0, 1))
-axes[0].set_ylabel("test R² of velocity")
+fig, axes = plt.subplots(1, len(columns), figsize=(7.4, 3.0), sharey=True)
+shown = [m for m in paper.METHODS if m in set(table2.method)]
+palette = {m: "C0" if "finetune" in m else "C2" if "unit" in m else "0.75" for m in shown}
+palette["single_session"] = "C1"
+for ax, column in zip(axes, columns):
+    for y, method in enumerate(shown[::-1]):
+        part = scores[(scores.column == column) & (scores.method == method)]
+        if len(part):
+            ax.barh(y, part.groupby("session_id").r2.mean().mean(), 0.7, color=palette[method])
+            ax.plot(part.r2, [y] * len(part), "o", color="0.2", ms=2.5, mfc="none", mew=0.6)
+    ax.set(title=column, yticks=range(len(shown)), xlim=(0, 1), xlabel="test R²")
+axes[0].set_yticklabels([paper.METHODS[m] for m in shown[::-1]])
 plotting.save(fig, "table2")
+plt.show()
 
 # %% [markdown]
 # *Bars: mean over sessions and seeds; circles: every session and seed.*
 #
-# ## 11.2 Is it the pretraining?
-#
-# Paired differences within sessions, each session averaged over seeds, with a 95 % interval
-# (Student's, over sessions). Two sessions of a column say little, so the interval is wide; all
-# held-out sessions together say more. A difference is called one only where the interval excludes
-# zero.
-
-# %%
-held_out = list(sources.COLUMNS)
-groups = [[column] for column in held_out] + [held_out]
-questions = [
-    ("multi_session", "wiener", [["pretrain"]]),
-    ("unit_identification", "wiener", groups),
-    ("unit_identification", "single_session", groups),
-    ("finetune", "unit_identification", groups),
-]
-rows = []
-for better, worse, parts in questions:
-    for part in parts:
-        mean, low, high, n = results.gain(scores, part, better, worse)
-        verdict = "higher" if low > 0 else "lower" if high < 0 else "not resolved"
-        rows.append(
-            {
-                "R² of": better.replace("_", " "),
-                "minus": worse.replace("_", " "),
-                "sessions": f"{part[0] if len(part) == 1 else 'all held-out'} ({n})",
-                "difference": f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]",
-                "verdict": verdict,
-            }
-        )
-caption = (
-    f"*Paired differences on {corpus}, profile `{params.profile}`, {len(params.seeds)} seed(s): "
-    "mean [95 % interval over sessions].*"
-)
-Markdown(plotting.markdown(rows, "gains", caption))
-
-# %% [markdown]
-# ## 11.3 Learning curves on held-out sessions
-
-# %%
-fig, axes = plt.subplots(1, 3, figsize=(7, 2.5), sharey=True)
-methods = {"unit_identification": "C2", "finetune": "C0", "single_session": "C1"}
-for ax, (column, title) in zip(axes, sources.COLUMNS.items()):
-    for method, color in methods.items():
-        part = curves[(curves.column == column) & (curves.method == method)]
-        for _, one in part.groupby(["session_id", "seed"]):
-            ax.plot(one.step, one.valid_r2, color=color, lw=0.6, alpha=0.5)
-        mean = part.groupby("step")["valid_r2"].mean()
-        ax.plot(mean.index, mean, color=color, label=method.replace("_", " "))
-    ax.set(title=title.replace(", ", "\n", 1), xlabel="gradient step", ylim=(-0.1, 1))
-axes[0].set_ylabel("validation R²")
-axes[0].legend(loc="lower right")
-plotting.save(fig, "learning_curves")
-
-# %% [markdown]
-# *Thin: every session and seed; thick: their mean.*
-#
-# ## 11.4 The pretrained model on its own sessions
+# ## 11.2 The pretrained model on its own sessions
 
 # %%
 table = scores[scores.column == "pretrain"].pivot_table(
     index="session_id", columns="method", values="r2"
 )
+task = results.task_of(table.index.to_series()).to_numpy()
 fig, ax = plt.subplots(figsize=(3.2, 3))
-for color, kind in (("C0", "center_out"), ("C1", "random_target")):
-    part = table[table.index.str.contains(kind)]
-    ax.plot(part.wiener, part.multi_session, "o", ms=4, color=color, label=kind.replace("_", "-"))
+for color, (kind, name) in enumerate({"CO": "center-out", "RT": "random target", "maze": "maze"}.items()):
+    part = table[task == kind]
+    ax.plot(part.wiener, part.poyo_1, "o", ms=4, color=f"C{color}", label=name)
 ax.plot([0, 1], [0, 1], color="0.7", lw=0.8)
-ax.set(xlabel="Wiener filter, test R²", ylabel="multi-session POYO, test R²")
+ax.set(xlabel="Wiener filter, test R²", ylabel="one POYO for all (poyo_1), test R²")
 ax.set(xlim=(0.3, 1), ylim=(0.3, 1), aspect="equal")
 ax.legend(loc="lower right")
 plotting.save(fig, "pretraining")
+plt.show()
 
 # %% [markdown]
 # *One point per pretraining session (mean over seeds); above the line POYO is better.*
+#
+# ## 11.3 Ablations
+#
+# What each part of the model is worth on a small budget ([09_ablations](09_ablations.ipynb)): the
+# difference of test R² to the full model, paired within sessions.
+
+# %%
+ablations = data["ablations"]
+order = list(dict.fromkeys(ablations.variant))
+full, rows, found = order[0], [], {}
+for variant in order:
+    level = results.estimate(ablations[ablations.variant == variant].groupby("session_id").r2.mean())
+    row = {"variant": variant, f"test R² ({level.n} sessions)": f"{level.mean:.3f}"}
+    if variant != full:
+        d = found[variant] = results.gain(ablations, variant, full, by="variant")
+        row["minus full"] = f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
+        row["verdict"] = "better" if d.low > 0 else "worse" if d.high < 0 else "not resolved"
+    else:
+        row |= {"minus full": "", "verdict": ""}
+    rows.append(row)
+caption = (
+    f"*Each variant trained from scratch alike, {where}; differences: mean [95 % interval over "
+    "sessions, seeds averaged first].*"
+)
+Markdown(plotting.markdown(rows, "ablations", caption))
+
+# %%
+fig, ax = plt.subplots(figsize=(4.6, 0.24 * len(found) + 0.8))
+y = np.arange(len(found))[::-1]
+means = np.array([d.mean for d in found.values()])
+spread = np.array([[d.mean - d.low, d.high - d.mean] for d in found.values()]).T
+ax.errorbar(means, y, xerr=np.nan_to_num(spread), fmt="o", ms=4, capsize=2)
+ax.axvline(0, color="0.7", lw=0.8)
+ax.set(yticks=y, yticklabels=list(found), xlabel="test R² minus that of the full model")
+plotting.save(fig, "ablations")
+plt.show()
+
+# %% [markdown]
+# *Mean paired difference and 95 % interval over sessions.*
+#
+# ## 11.4 Across tasks
+#
+# Unit identification of networks that have seen one task only.
+
+# %%
+rows = []
+for column in columns:
+    row = {"column": column}
+    part = scores[scores.column == column]
+    for name in ("single_session", "co_unit_identification", "rt_unit_identification",
+                 "poyo_mp_unit_identification", "poyo_1_unit_identification"):  # fmt: skip
+        level = results.estimate(part[part.method == name].groupby("session_id").r2.mean())
+        row[name.replace("_", " ")] = f"{level.mean:.3f}" if level.n else ""
+    rows.append(row)
+pd.DataFrame(rows).set_index("column")
+
+# %% [markdown]
+# *Mean test R². `co`: pretrained on center-out sessions, `rt`: on random-target sessions.*
+#
+# ## 11.5 Every claim
+#
+# The paper's claims and questions, each as one number that is above zero if the claim holds here:
+# a paired difference within sessions, seeds averaged first, with a 95 % interval over sessions.
+# The verdict is computed from the interval.
+
+# %%
+held_out = scores[scores.column != "pretrain"]
+own = scores[scores.column == "pretrain"]
+new_animal = held_out[held_out.column.isin(["T-CO", "T-RT"])]
+scaling, efficiency = data["scaling"], data["efficiency"]
+steps = efficiency[efficiency.cost == "steps"]
+trials = efficiency[(efficiency.cost == "trials") & efficiency.x.between(1, 20)]
+
+
+def reached(limit=200, share=0.9):
+    """Per session: unit identification's best validation R² within `limit` steps, minus `share`
+    of the finetuned one's last."""
+    by = ["session_id", "seed"]
+    unit = steps[(steps.method == "poyo_mp_unit_identification") & (steps.x <= limit)]
+    tuned = steps[steps.method == "poyo_mp_finetune"].sort_values("x")
+    margin = unit.groupby(by).r2.max() - share * tuned.groupby(by).r2.last()
+    return results.estimate(margin.groupby("session_id").mean())
+
+
+def alike(columns=("subject", "task")):
+    """Per session: is the nearest other session alike, minus chance."""
+    sessions = data["embeddings"].query("kind == 'session'").set_index("session_id")
+    label = sessions[list(columns)].agg(" ".join, axis=1)
+    chance = (label.map(label.value_counts()) - 1) / (len(label) - 1)
+    same = label[sessions.neighbour].to_numpy() == label.to_numpy()
+    return results.estimate(same - chance)
+
+
+def scaled(better, worse, task=None):
+    part = scaling if task is None else scaling[scaling.task == task]
+    return results.gain(part, better, worse, by="model")
+
+
+unit_id, tuned = "poyo_mp_unit_identification", "poyo_mp_finetune"
+other_sources = own[~own.session_id.isin(scaling[scaling.model == "poyo_mp"].session_id)]
+measured = {
+    "unmatched neurons": (results.gain(own, "poyo_mp", "wiener"), "04_pretrain"),
+    "multi > single": (scaled("poyo_mp", "single"), "07_scaling"),
+    "any source": (results.gain(other_sources, "poyo_1", "wiener"), "04_pretrain"),
+    "more sources": (
+        results.gain(held_out, "poyo_1_finetune", "poyo_mp_finetune"), "05_adapt",
+    ),
+    "unit id > wiener": (results.gain(held_out, unit_id, "wiener"), "05_adapt"),
+    "unit id > single": (results.gain(held_out, unit_id, "single_session"), "05_adapt"),
+    "finetune > single": (results.gain(held_out, tuned, "single_session"), "05_adapt"),
+    "finetune > unit id": (results.gain(held_out, tuned, unit_id), "05_adapt"),
+    "few labels": (results.gain(trials, unit_id, "single_session"), "07_scaling"),
+    "few steps": (reached(), "07_scaling"),
+    "more data": (scaled("poyo_mp", "third"), "07_scaling"),
+    "other task helps": (scaled("poyo_mp", "rt", "RT"), "07_scaling"),
+    "deeper": (scaled("deep", "shallow"), "07_scaling"),
+    "sessions cluster": (alike(), "08_embeddings"),
+}  # fmt: skip
+claims = pd.DataFrame(
+    [
+        {"claim": key, "estimate": e.mean, "low": e.low, "high": e.high,
+         "verdict": e.verdict, "notebook": notebook}
+        for key, (e, notebook) in measured.items()
+    ]
+)  # fmt: skip
+plotting.csv(claims, "claims")
+rows = []
+for key, (claim, evidence, caveat) in paper.CLAIMS.items():
+    e, notebook = measured[key]
+    rows.append(
+        {
+            "claim": claim,
+            "the paper's evidence": evidence + (f" (but: {caveat})" if caveat else ""),
+            "here": f"{e.mean:+.3f} [{e.low:+.3f}, {e.high:+.3f}], {e.n} sessions",
+            "verdict": e.verdict,
+            "see": f"{notebook}",
+        }
+    )
+caption = (
+    f"*Here: {where}; mean [95 % interval over sessions]. Claims are judged on this corpus; "
+    "nothing here is evidence about the paper's own recordings.*"
+)
+Markdown(plotting.markdown(rows, "claims", caption))

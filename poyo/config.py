@@ -39,7 +39,9 @@ SIZES = {
     "3.8M": Size(dim=128, depth=4, cross_heads=4, self_heads=8, latents_per_step=32),
     "7.4M": Size(dim=128, depth=12, cross_heads=4, self_heads=8, latents_per_step=32),
     # ours, for two CPU cores
-    "laptop": Size(dim=64, depth=2, cross_heads=2, self_heads=4, latents_per_step=8),
+    "laptop-1": Size(dim=64, depth=1, cross_heads=2, self_heads=2, latents_per_step=4),
+    "laptop": Size(dim=64, depth=2, cross_heads=2, self_heads=2, latents_per_step=4),
+    "laptop-4": Size(dim=64, depth=4, cross_heads=2, self_heads=2, latents_per_step=4),
     "smoke": Size(dim=32, depth=1, cross_heads=1, self_heads=2, latents_per_step=4),
 }
 """The one dial of the model: its size by name."""
@@ -110,12 +112,40 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model that 04_pretrain trains, a row of `models`; otherwise the recipe is `pretrain`.
+
+    scope: which pretraining sessions, a name of `sources.scope`. share: of the sessions of each
+    animal and task. alone: a model for each of these sessions instead of one for all.
+    """
+
+    scope: str
+    share: float
+    alone: bool
+    size: str
+    steps: int
+
+    def __post_init__(self):
+        if self.size not in SIZES:
+            raise ConfigError(f"size: {self.size!r} is unknown; known: {', '.join(SIZES)}")
+        if not 0 < self.share <= 1:
+            raise ConfigError(f"share: {self.share} is not in (0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Adapt:
-    """How a pretrained model meets a held-out session, and the same from scratch."""
+    """How a pretrained model meets a held-out session, and the same from scratch.
+
+    trials: numbers of labelled trials in the few-shot curves; few: the columns of Table 2 that
+    are asked. transfer: model that saw one task -> columns of the other.
+    """
 
     unit_identification: Training
     finetune: Training
     single_session: Training
+    trials: tuple[int, ...]
+    few: tuple[str, ...]
+    transfer: dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +192,8 @@ class Params:
     data: Data
     windows: Windows
     pretrain: Training
+    models: dict[str, Model]
+    runs: tuple[str, ...]
     adapt: Adapt
     wiener: Wiener
     own: Training
@@ -170,6 +202,11 @@ class Params:
     def __post_init__(self):
         if self.size not in SIZES:
             raise ConfigError(f"size: {self.size!r} is unknown; known: {', '.join(SIZES)}")
+        for name in (*self.runs, *self.adapt.transfer):
+            if name not in self.models:
+                raise ConfigError(
+                    f"runs: {name!r} is no row of models; known: {', '.join(self.models)}"
+                )
 
 
 def load(path: Path | str = ROOT / "params.yaml") -> Params:
@@ -190,6 +227,11 @@ def build(kind: Any, value: Any, where: str) -> Any:
     """Turn a YAML value into `kind` (a dataclass, tuple[...] or scalar); `where` is its key."""
     if is_dataclass(kind):
         return _build_section(kind, value, where)
+    if get_origin(kind) is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: expected names and their rows, got {value!r}")
+        row = get_args(kind)[1]
+        return {str(name): build(row, v, f"{where}.{name}") for name, v in value.items()}
     if get_origin(kind) is tuple:
         kinds = get_args(kind)
         if not isinstance(value, list | tuple):
@@ -204,7 +246,8 @@ def build(kind: Any, value: Any, where: str) -> Any:
             return float(value)
         except ValueError:
             pass
-    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+    numbers = (int, float) if kind is float else kind
+    if isinstance(value, bool) != (kind is bool) or not isinstance(value, numbers):
         raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}")
     return kind(value)
 

@@ -28,3 +28,103 @@ METHODS = {
     "finetune": "POYO, multi-session + finetune",
 }
 """Rows of Table 2 in the paper's order."""
+
+SCALING = [
+    # task, model (as `models` in params.yaml), parameters, training tokens, mean R²: digitised by
+    # eye from the authors' page (±0.001)
+    ("CO", "single", 3.8e6, None, 0.9346),
+    ("CO", "shallow", 3.8e6, None, 0.9479),
+    ("CO", "middle", 7.4e6, None, 0.9489),
+    ("CO", "deep", 13e6, None, 0.9512),
+    ("RT", "single", 3.8e6, 1.2e6, 0.8402),
+    ("RT", "rt", 3.8e6, 26e6, 0.8646),
+    ("RT", "shallow", 3.8e6, 134e6, 0.8688),
+    ("RT", "middle", 7.4e6, 134e6, 0.8721),
+    ("RT", "deep", 13e6, 134e6, 0.8787),
+]
+
+UNIT_IDENTIFICATION = {
+    # session -> gradient step -> test R²; from the interactive figure of the authors' page, POYO-1
+    "C_CO_20161013": {
+        0: -0.02, 50: 0.350, 100: 0.640, 200: 0.873, 300: 0.930, 400: 0.943, 500: 0.951,
+        600: 0.952, 800: 0.957, 1000: 0.961,
+    },
+    "T_RT_20130820": {
+        0: 0.0, 50: 0.006, 100: 0.079, 200: 0.478, 300: 0.638, 400: 0.698, 500: 0.722,
+        600: 0.735, 800: 0.736, 1200: 0.735,
+    },
+}  # fmt: skip
+
+CLAIMS = {
+    # claim -> (what it says, the paper's evidence, what to know about that evidence)
+    "unmatched neurons": (
+        "One model decodes many sessions whose neurons are not matched (question 1)",
+        "POYO-mp: 100 sessions; POYO-1: 158 sessions, 27,373 units, one set of weights",
+        "five of the 100 recordings stand twice in the list",
+    ),
+    "multi > single": (
+        "A multi-session model decodes its sessions better than single-session models of its size",
+        "CO 0.948 against 0.935, RT 0.869 against 0.840 (Figure 3)",
+        "read off a figure, no intervals over seeds",
+    ),
+    "any source": (
+        "Spike tokenisation scales across datasets without a fixed input (question 2)",
+        "one model for four sources, 100 Hz to 1 kHz, sorted units and threshold crossings",
+        "",
+    ),
+    "more sources": (
+        "Pretraining on all sources is better than on one",
+        "finetuned, POYO-1 minus POYO-mp: C-CO -0.003, T-CO -0.002, T-RT +0.004, NLB-RTT +0.006",
+        "all 37 Indy sessions are in POYO-1's training list, NLB-RTT is probably one of them",
+    ),
+    "unit id > wiener": (
+        "Unit identification alone carries the model to new days and animals (question 3)",
+        "T-CO 0.901 against 0.639 of the Wiener filter, T-RT 0.776 against 0.592",
+        "the same group's later pipeline gives T-CO 2 to 7 points less",
+    ),
+    "unit id > single": (
+        "Unit identification alone is as good as a model trained on the session",
+        "C-CO 0.968 and 0.968, T-CO 0.901 and 0.919, T-RT 0.776 and 0.780",
+        "on T-CO and NLB-Maze the paper's own numbers are below single-session",
+    ),
+    "finetune > single": (
+        "Finetuning is better than training from scratch",
+        "T-CO 0.938 against 0.919, T-RT 0.811 against 0.780, NLB-RTT 0.732 against 0.685",
+        "C-CO: the held-out sessions are in the public training list of the released weights",
+    ),
+    "finetune > unit id": (
+        "Finetuning adds to unit identification",
+        "T-CO +0.037, T-RT +0.035, C-CO +0.003",
+        "",
+    ),
+    "few labels": (
+        "With few labelled trials (at most 20) a pretrained model is far ahead of scratch",
+        "Figure 4",
+        "curves only; no table was found",
+    ),
+    "few steps": (
+        "Unit identification reaches 90 % of the finetuned R² within 200 gradient steps",
+        "C-CO: 0.87 of 0.96 at 200 steps; T-RT: 0.48 of 0.74",
+        "two sessions, test R² along the way",
+    ),
+    "more data": (
+        "More pretraining sessions make a better model (question 4)",
+        "RT 0.840, 0.865, 0.869 at 1.2, 26 and 134 million tokens",
+        "read off a figure",
+    ),
+    "other task helps": (
+        "Center-out sessions help random-target decoding",
+        "RT 0.869 with CO against 0.865 without",
+        "read off a figure",
+    ),
+    "deeper": (
+        "Larger models are better (question 4)",
+        "CO 0.948, 0.949, 0.951; RT 0.869, 0.872, 0.879 at 3.8, 7.4 and 13 million parameters",
+        "read off a figure",
+    ),
+    "sessions cluster": (
+        "Session embeddings cluster by animal and task",
+        "PCA of the 158 session embeddings (Figure 5)",
+        "shown, not measured",
+    ),
+}

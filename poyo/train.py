@@ -69,9 +69,10 @@ def train(
     """Train `model` in place on the sessions' train split.
 
     Returns the history: a row per validation, {"step", "loss", "valid_r2"}, the loss averaged
-    since the row before, R² averaged over the sessions. Progress goes to stderr. The state is
-    saved while it runs; an interrupted run continues where it was when called again alike.
-    Raises WindowError where no window fits.
+    since the row before, R² averaged over the sessions. The model ends with the weights that were
+    best on validation (paper, appendix). Progress goes to stderr. The state is saved while it
+    runs; an interrupted run continues where it was when called again alike. Raises WindowError
+    where no window fits.
     """
     set_dropout(model, training)
     domains = [s.recording.splits["train"] for s in sessions]
@@ -79,7 +80,7 @@ def train(
     fixed = latents(size, windows)
     optimizers = optim.make(model, training)
     resume = scratch_dir() / f"{run_hash(model, sessions, training, windows, seed)}.pt"
-    step, history, losses = _resume(resume, model, optimizers)
+    step, history, losses, best = _resume(resume, model, optimizers)
     if step:
         say(f"{label}: resumed at step {step}")
     began, began_at, saved = time.monotonic(), step, time.monotonic()
@@ -104,13 +105,14 @@ def train(
             r2 = evaluate.scores(model, fixed, sessions, "valid", windows)
             row = {"loss": np.mean(losses), "valid_r2": np.nanmean([*r2.values()])}
             history.append({"step": step} | {k: round(float(v), 4) for k, v in row.items()})
+            if not any(row["valid_r2"] > history[-1]["valid_r2"] for row in history):
+                best = {name: value.clone() for name, value in model.state_dict().items()}
             losses = []
             _report(label, history[-1], training, began, began_at)
         if time.monotonic() - saved > SAVE_EVERY or step == training.steps:
-            _save(resume, step, history, losses, model, optimizers)
+            _save(resume, step, history, losses, best, model, optimizers)
             saved = time.monotonic()
-    # Paper: the weights that were best on validation. Here: the last ones, where the learning rate
-    # has come down; on a few validation trials the best is mostly luck.
+    model.load_state_dict(best)
     freeze(model, False)
     model.eval()
     return history
@@ -187,28 +189,29 @@ def run_hash(
     return digest.hexdigest()[:16]
 
 
-def _save(path: Path, step: int, history: list, losses: list, model, optimizers) -> None:
+def _save(path: Path, step: int, history: list, losses: list, best, model, optimizers) -> None:
     checkpoint.write(
         path,
         {
             "step": step,
             "history": history,
             "losses": losses,
+            "best": best,
             "model": model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         },
     )
 
 
-def _resume(path: Path, model, optimizers) -> tuple[int, list, list]:
+def _resume(path: Path, model, optimizers) -> tuple[int, list, list, dict]:
     if not path.exists():
-        return 0, [], []
+        return 0, [], [], {}
     try:
         state = checkpoint.read(path)
     except checkpoint.CheckpointError as error:
         say(f"starting over: {error}")
-        return 0, [], []
+        return 0, [], [], {}
     model.load_state_dict(state["model"])
     for optimizer, its in zip(optimizers, state["optimizers"]):
         optimizer.load_state_dict(its)
-    return state["step"], state["history"], state["losses"]
+    return state["step"], state["history"], state["losses"], state["best"]

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from poyo import ROOT
+from poyo import ROOT, paper, sources
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,11 @@ def test_a_second_repro_does_nothing(clone):
 def test_the_graph_leaves_tables_figures_and_pages(clone):
     table = pd.read_csv(clone / "figures/data/table2.csv")
     assert list(table) == ["column", "method", "r2", "r2_std", "sessions", "seeds", "paper_r2"]
-    assert len(table) == 3 * 4 and table["r2"].notna().all()
+    assert set(table["column"]) == set(sources.COLUMNS) and table["r2"].notna().all()
+    assert set(table["method"]) == set(paper.METHODS), "every method has run"
+    claims = pd.read_csv(clone / "figures/data/claims.csv")
+    assert list(claims) == ["claim", "estimate", "low", "high", "verdict", "notebook"]
+    assert list(claims["claim"]) == list(paper.CLAIMS)
     assert all(
         isinstance(v, float)
         for v in json.loads((clone / "figures/metrics.json").read_text()).values()
@@ -73,7 +77,8 @@ def test_pages_and_figures_are_small(clone, folder):
 def test_forcing_stages_changes_no_byte(clone):
     """Simulating, training, adapting and drawing again: dvc.lock holds a hash of every output."""
     before = (clone / "dvc.lock").read_text()
-    stages = ["data", "pretrain@0", "adapt@0", "baselines", "tour", "collect", "results"]
+    stages = ["data", "pretrain@poyo_mp-0", "adapt@0", "baselines@0", "ablations@0", "collect"]
+    stages += ["tour", "scaling", "embeddings", "results"]
     done = dvc(clone, "repro", "-f", "-s", *stages)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (clone / "dvc.lock").read_text() == before
