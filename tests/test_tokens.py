@@ -16,7 +16,7 @@ from poyo.sources import RANDOM_TARGET
 from poyo.tokens import END, SPIKE, START, cut, latents, prepare
 from poyo.vocabulary import Vocabulary, VocabularyError, units_and_sessions
 
-WINDOWS = Windows(length=1.0, latent_step=0.125, eval_step=0.5)
+WINDOWS = Windows(length=1.0, latent_step=0.125, eval_step=0.5, queries=1000)
 TIMES = np.arange(0, 20, 0.25)
 VELOCITY = np.stack([np.sin(TIMES), np.cos(3 * TIMES)], -1)
 

@@ -120,7 +120,7 @@ train.SAVE_EVERY = float(save_every)
 recording = Recording.load(recording)
 training = load(ROOT / "profiles/smoke.yaml").own
 training = replace(training, optimizer="adamw", steps=80, batch_size=4, eval_every=30, frozen=20)
-windows = Windows(length=1.0, latent_step=0.125, eval_step=0.5)
+windows = Windows(length=1.0, latent_step=0.125, eval_step=0.5, queries=1000)
 new = adapt.scratch([recording], "smoke", seed=0)
 sessions = [prepare(recording, new.units, new.sessions)]
 train.train(new.model, sessions, training, windows, size="smoke", seed=0, label="script")
