@@ -26,6 +26,7 @@ params = config.load()
 threads.use(params.threads)
 pretrained = checkpoint.load(ROOT / "runs/pretrain" / str(seed) / "model.pt")
 corpus = sources.load_corpus(ROOT / "runs/data")
+columns = {column: title for column, title in sources.COLUMNS.items() if column in corpus}
 latents = tokens.latents(params.size, params.windows)
 
 # %% [markdown]
@@ -71,7 +72,7 @@ def learn(recording, method):
 
 # %%
 decoded, scores, curves = {}, [], []
-for column in sources.COLUMNS:
+for column in columns:
     for recording in corpus[column]:
         for method in ("unit_identification", "finetune", "single_session"):
             row = {"column": column, "session_id": recording.session_id, "method": method}
@@ -83,8 +84,9 @@ scores, curves = pd.DataFrame(scores), pd.DataFrame(curves)
 scores.pivot_table(index=["column", "session_id"], columns="method", values="r2")
 
 # %% [markdown]
-# *R² of the test trials.* The three columns ask increasingly hard questions: the same animal on a
-# new day, a new animal, a new animal in a less stereotyped task.
+# *R² of the test trials.* The columns ask increasingly hard questions: the same animal on a
+# new day, a new animal, a new animal in a less stereotyped task. The last two are known animals on
+# a new rig.
 #
 # ## 5.3 How fast
 #
@@ -92,8 +94,8 @@ scores.pivot_table(index=["column", "session_id"], columns="method", values="r2"
 # decoder must be discovered from two minutes of one session.
 
 # %%
-fig, axes = plt.subplots(1, len(sources.COLUMNS), figsize=(6.8, 2.4), sharey=True)
-for ax, (column, title) in zip(axes, sources.COLUMNS.items()):
+fig, axes = plt.subplots(1, len(columns), figsize=(6.8, 2.4), sharey=True)
+for ax, (column, title) in zip(axes, columns.items()):
     for i, (method, part) in enumerate(curves[curves.column == column].groupby("method")):
         mean = part.groupby("step")["valid_r2"].mean()
         ax.plot(mean.index, mean, marker="o", ms=3, color=f"C{i}", label=method.replace("_", " "))
