@@ -291,6 +291,22 @@ def test_dropout_rates_are_those_of_the_run(simulated, training, windows):
     assert {m.dropout for m in model.modules() if isinstance(m, Attention)} == {0.5}
 
 
+def test_training_decodes_at_most_the_queries_asked_for(simulated, training, windows, monkeypatch):
+    seen = []
+
+    def spy(*arguments, **more):
+        batch = cut(*arguments, **more)
+        seen.append(batch["target"].shape[1])
+        return batch
+
+    monkeypatch.setattr(module, "cut", spy)
+    brief = replace(training, steps=2, eval_every=2)
+    for queries, shown in ((7, 7), (50, 50), (60, 50), (1000, 100)):  # of 100 samples a second
+        seen.clear()
+        run([simulated], brief, replace(windows, queries=queries))
+        assert set(seen) == {shown}
+
+
 def a_batch(simulated, windows, starts):
     """A model, the batch of windows at `starts` and what gives parts of it."""
     model, sessions = start([simulated])
