@@ -97,8 +97,8 @@ class Flavour:
     unit: float  # of length, in cm
     neurons: int  # per recorded unit: 1 sorted, 2 threshold crossings
     channels: int = 1  # units as a multiple of those asked for
-    # mean firing rates, relative; as their Table 1 has it, sorted units of the benchmark fire at
-    # 3-4 Hz, those of Perich & Miller at 7 and Churchland's threshold crossings at 40
+    # mean firing rates, relative to 7 Hz as of Perich & Miller; by the paper's Table 1 the sorted
+    # units of the benchmark fire at 3-4 Hz, Churchland's threshold crossings at 40 (many tokens)
     rate: float = 1.0
     series: str = "cursor"  # what the behaviour is called
     tasks: dict[str, Task]
