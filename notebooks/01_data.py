@@ -14,8 +14,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
-from poyo import ROOT, config, corpus, sources
+from poyo import ROOT, config, corpus, paper, plotting, sources
 from poyo.intervals import contains
 
 plt.style.use("poyo.style")
@@ -29,9 +30,51 @@ print(f"corpus: {params.data.corpus}, {len(index)} sessions")
 # %% [markdown]
 # ## 1.1 Table 1: what there is
 #
-# The sessions with role `pretrain` train the multi-session model. The others are held out, with
-# the roles they have in the paper: a new day of a known animal (C-CO), and an animal that the
-# model has never seen, in two tasks (T-CO, T-RT).
+# One row per source of data. Sources differ as laboratories do: in the task, the areas, the rate
+# and unit of the behaviour, and in whether a unit is a sorted neuron or whatever crossed a
+# threshold. The last two of ours are another rig that records known animals, as the paper's two
+# sessions of the Neural Latents Benchmark.
+
+# %%
+TASKS = {"center_out": "center-out", "random_target": "random target", "maze": "maze"}
+here = {"simulated": "simulated cortex"}.get(params.data.corpus, params.data.corpus)
+by_id = {one.session_id: one for some in recordings.values() for one in some}
+of_benchmark = index["role"].str.startswith("NLB")
+source_of = index["brainset"].mask(of_benchmark, index["brainset"] + " as " + index["role"])
+
+
+def row(data, source, regions, tasks, animals, sessions, units, spikes, samples, hours="-"):
+    return {
+        "data": data, "source": source, "regions": regions or "-", "tasks": tasks or "-",
+        "individuals": animals, "sessions": sessions, "units": f"{units:,}",
+        "spikes": f"{round(spikes / 1e6, 2):g} M",
+        "behavior samples": f"{round(samples / 1e6, 2):g} M", "hours": hours,
+    }  # fmt: skip
+
+
+def describe(source, part):
+    """The row of one source; part: its rows of the index."""
+    ids = part["session_id"]
+    areas = {area for name in ids for area in by_id[name].units.get("area", ())}
+    tasks = [title for name, title in TASKS.items() if ids.str.contains(name).any()]
+    counts = part["subject"].nunique(), len(part), part["units"].sum(), part["spikes"].sum()
+    hours = f"{part['seconds'].sum() / 3600:.2f}"
+    names = here, source, ", ".join(sorted(areas)), ", ".join(tasks)
+    return row(*names, *counts, part["behavior_samples"].sum(), hours)
+
+
+table1 = [describe(source, part) for source, part in index.groupby(source_of, sort=False)]
+table1 += [row("as the paper reports", *study) for study in paper.TABLE_1]
+caption = (
+    f"*Above {here}, profile `{params.profile}`, counted from its files; below the recordings of "
+    "the paper, as it reports them. Hours it gives only in all: POYO-1 saw more than 100.*"
+)
+Markdown(plotting.markdown(table1, "table1", caption))
+
+# %% [markdown]
+# The sessions with role `pretrain` train the multi-session models. The others are held out, with
+# the roles they have in the paper: a new day of a known animal (C-CO), an animal that the models
+# have never seen, in two tasks (T-CO, T-RT), and the other rig (NLB-Maze, NLB-RTT).
 
 # %%
 table = index.groupby(["role", "subject", "brainset"], sort=False).agg(
@@ -44,7 +87,8 @@ table = index.groupby(["role", "subject", "brainset"], sort=False).agg(
 table
 
 # %% [markdown]
-# *Sessions, units, spikes and behaviour samples by role and animal.* For scale: the paper's
+# *Sessions, units, spikes and behaviour samples by role and animal.* Held-out sessions are longer,
+# so that it can be asked how many labelled trials an adapted model needs. For scale: the paper's
 # POYO-1 was trained on 158 sessions, 27,373 units and more than 100 hours.
 #
 # ## 1.2 Twelve seconds of a session
@@ -74,14 +118,19 @@ plt.show()
 #
 # In **center-out** the hand waits in the middle, a target appears on a circle, a signal releases
 # the reach; successful reaches are rewarded and the hand returns. In the **random-target** task
-# targets appear anywhere, one after the other.
+# targets appear anywhere, one after the other. In the **maze** barriers stand between the hand and
+# the target, so that reaches curve around them.
 
 # %%
-tasks = {"center-out": recordings["T-CO"][0], "random target": recordings["T-RT"][0]}
-fig, axes = plt.subplots(1, 2, figsize=(5.6, 2.8), sharex=True, sharey=True)
+tasks = {"center-out": "T-CO", "random target": "T-RT", "maze": "NLB-Maze"}
+tasks = {task: recordings[role][0] for task, role in tasks.items() if role in recordings}
+fig, axes = plt.subplots(1, len(tasks), figsize=(6.8, 2.6), sharex=True, sharey=True)
 for ax, (task, one) in zip(axes, tasks.items()):
-    position = one.behavior["cursor"]["pos"][:6000]
-    ax.plot(*position.T, lw=0.5, color="C0")
+    readout = sources.readout_of(one)
+    series = one.behavior[readout.target.partition(".")[0]]
+    minute = contains(np.array([[20.0, 80.0]]), series["timestamps"])
+    length = 10 if readout.unit == "mm/s" else 1  # in a cm
+    ax.plot(*series["pos"][minute].T / length, lw=0.5, color="C0")
     ax.set(title=task, xlabel="x (cm)", aspect="equal")
 axes[0].set_ylabel("y (cm)")
 plt.show()
@@ -94,7 +143,8 @@ plt.show()
 # Of the successful trials 70 % are for training, 10 % for validation, 20 % for test. Training
 # uses *everything* except the validation and test trials and one second around them: failed
 # trials, waiting and returning too, with small loss weights. Scores are taken only where the task
-# asks for a movement: during reaches in center-out.
+# asks for a movement: during reaches in center-out, in the maze from 50 ms before the movement to
+# 650 ms after its onset. Self-paced reaching has no trials: ten blocks of time are split 80/10/10.
 
 # %%
 fig, ax = plt.subplots(figsize=(6.8, 1.6))

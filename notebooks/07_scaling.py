@@ -119,7 +119,7 @@ for name, models, x in (("parameters", by_size, "parameters"), ("spikes", by_dat
         rows.append(
             {"1 - R² falls with": name, "task": task, "sessions": law.n,
              "exponent": f"{law.mean:+.3f} [{law.low:+.3f}, {law.high:+.3f}]",
-             "better with more": "yes" if law.high < 0 else "no" if law.low > 0 else "not resolved"}
+             "more is better": "yes" if law.high < 0 else "no" if law.low > 0 else "open"}
         )  # fmt: skip
 pd.DataFrame(rows)
 

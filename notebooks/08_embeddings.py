@@ -43,7 +43,9 @@ def components(x, n=2):
 names = first.sessions.names[1:]
 vectors = first.model.session_emb.weight.detach().numpy()[1:]
 pcs, explained = components(vectors)
-distance = np.linalg.norm(vectors[:, None] - vectors, axis=-1) + np.diag(np.full(len(names), np.inf))
+distance = np.linalg.norm(vectors[:, None] - vectors, axis=-1) + np.diag(
+    np.full(len(names), np.inf)
+)
 sessions = pd.DataFrame(
     {
         "kind": "session",
@@ -94,7 +96,9 @@ def unit_table(one):
         recording = recordings[name]
         if "preferred_direction" not in recording.units:
             continue
-        rows.append(one.model.unit_emb.weight.detach().numpy()[one.units.rows(recording.unit_names)])
+        rows.append(
+            one.model.unit_emb.weight.detach().numpy()[one.units.rows(recording.unit_names)]
+        )
         facts.append(pd.DataFrame(recording.units).assign(session_id=name))
     return (np.concatenate(rows), pd.concat(facts, ignore_index=True)) if rows else (None, None)
 
@@ -127,10 +131,9 @@ def legible(x, facts):
     found = {}
     for name, y in targets.items():
         guess = read_out(x, y, facts.session_id)
-        residual = pd.DataFrame({"e": ((y - guess) ** 2).sum(1), "t": ((y - y.mean(0)) ** 2).sum(1),
-                                 "session": facts.session_id})  # fmt: skip
-        sums = residual.groupby("session")[["e", "t"]].sum()
-        found[name] = 1 - sums.e / sums.t
+        wrong, spread = (((y - other) ** 2).sum(1) for other in (guess, y.mean(0)))
+        sums = pd.DataFrame({"wrong": wrong, "spread": spread}).groupby(facts.session_id).sum()
+        found[name] = 1 - sums.wrong / sums.spread
     areas = pd.get_dummies(facts.area).astype(float)
     guess = read_out(x, areas.to_numpy(), facts.session_id)
     right = areas.columns[np.nan_to_num(guess).argmax(1)] == facts.area
@@ -161,7 +164,7 @@ read.round(3)
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(7.4, 2.8))
 for color, (subject, some) in enumerate(sessions.groupby("subject", sort=False)):
-    for marker, (task, part) in zip("os^D", some.groupby("task", sort=False)):
+    for task, part in some.groupby("task", sort=False):
         axes[0].plot(part.pc1, part.pc2, {"CO": "o", "RT": "s", "maze": "^"}.get(task, "D"),
                      ms=5, color=f"C{color}", label=f"{subject}, {task}")  # fmt: skip
 axes[0].set(title="sessions", xticks=[], yticks=[])
@@ -171,7 +174,9 @@ units = pd.DataFrame()
 if facts is not None:
     pcs, explained = components(x)
     units = facts.assign(kind="unit", pc1=pcs[:, 0], pc2=pcs[:, 1])
-    shown = axes[1].scatter(pcs[:, 0], pcs[:, 1], s=5, c=facts.preferred_direction, cmap="twilight")
+    shown = axes[1].scatter(
+        pcs[:, 0], pcs[:, 1], s=5, c=facts.preferred_direction, cmap="twilight"
+    )
     axes[1].set(title="units", xticks=[], yticks=[])
     axes[1].set(xlabel=f"PC 1 ({explained[0]:.0%})", ylabel=f"PC 2 ({explained[1]:.0%})")
     bar = fig.colorbar(shown, ax=axes[1], ticks=[-np.pi, 0, np.pi], label="preferred direction")

@@ -75,7 +75,9 @@ table = scores[scores.column == "pretrain"].pivot_table(
 )
 task = results.task_of(table.index.to_series()).to_numpy()
 fig, ax = plt.subplots(figsize=(3.2, 3))
-for color, (kind, name) in enumerate({"CO": "center-out", "RT": "random target", "maze": "maze"}.items()):
+for color, (kind, name) in enumerate(
+    {"CO": "center-out", "RT": "random target", "maze": "maze"}.items()
+):
     part = table[task == kind]
     ax.plot(part.wiener, part.poyo_1, "o", ms=4, color=f"C{color}", label=name)
 ax.plot([0, 1], [0, 1], color="0.7", lw=0.8)
@@ -98,7 +100,9 @@ ablations = data["ablations"]
 order = list(dict.fromkeys(ablations.variant))
 full, rows, found = order[0], [], {}
 for variant in order:
-    level = results.estimate(ablations[ablations.variant == variant].groupby("session_id").r2.mean())
+    level = results.estimate(
+        ablations[ablations.variant == variant].groupby("session_id").r2.mean()
+    )
     row = {"variant": variant, f"test R² ({level.n} sessions)": f"{level.mean:.3f}"}
     if variant != full:
         d = found[variant] = results.gain(ablations, variant, full, by="variant")

@@ -52,7 +52,8 @@ class Data:
     """Which sessions. `corpus`: simulated, poyo_mp or poyo_1; the rest sizes the simulation.
 
     root: where `brainsets prepare` put its files, for the public corpora. days: per known animal
-    and task; held_out_days: per column of Table 2; units: fewest and most per session.
+    and task; held_out_days: per column of Table 2, the NLB columns have one; minutes: of a
+    session to pretrain on; units: fewest and most per session.
     """
 
     corpus: str
@@ -61,16 +62,25 @@ class Data:
     days: int
     held_out_days: int
     minutes: float
+    held_out_minutes: float
     units: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """Seconds: length of a window, step of the latent grid, step between evaluation windows."""
+    """Seconds: length of a window, step of the latent grid, step between evaluation windows.
+
+    queries: at most as many behaviour samples of a window are decoded in training.
+    """
 
     length: float
     latent_step: float
     eval_step: float
+    queries: int
+
+    def __post_init__(self):
+        if self.queries < 1:
+            raise ConfigError(f"windows.queries must be at least 1, got {self.queries}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,11 +20,14 @@ SIMULATED = [
     ("sim-m", "perich", ["center_out_reaching", "random_target_reaching"]),
     ("sim-j", "perich", ["center_out_reaching"]),
     ("sim-i", "odoherty", ["random_target_reaching"]),
+    ("sim-n", "churchland", ["maze"]),
 ]
 SIMULATED_HELD_OUT = {
-    "C-CO": ("sim-c", "center_out_reaching"),
-    "T-CO": ("sim-t", "center_out_reaching"),
-    "T-RT": ("sim-t", "random_target_reaching"),
+    "C-CO": ("sim-c", "perich", "center_out_reaching"),
+    "T-CO": ("sim-t", "perich", "center_out_reaching"),
+    "T-RT": ("sim-t", "perich", "random_target_reaching"),
+    "NLB-Maze": ("sim-n", "nlb", "maze"),
+    "NLB-RTT": ("sim-i", "nlb", "random_target_reaching"),
 }
 
 
@@ -82,23 +85,24 @@ def build(data: Data, folder: Path) -> pd.DataFrame:
 
 def _simulated(data: Data, folder: Path):
     plan = [
-        ("pretrain", animal, flavour, task, day)
+        ("pretrain", animal, flavour, task, day, data.minutes)
         for animal, flavour, tasks in SIMULATED
         for task in tasks
         for day in range(1, data.days + 1)
     ] + [
-        (column, animal, "perich", task, data.days + day)
-        for column, (animal, task) in SIMULATED_HELD_OUT.items()
-        for day in range(1, data.held_out_days + 1)
+        (column, animal, flavour, task, data.days + day, data.held_out_minutes)
+        for column, (animal, flavour, task) in SIMULATED_HELD_OUT.items()
+        # the benchmark has one recording of each task
+        for day in range(1, 1 + (1 if flavour == "nlb" else data.held_out_days))
     ]
-    for role, animal, flavour, task, day in plan:
+    for role, animal, flavour, task, day, minutes in plan:
         recording = simulate(
             animal=animal,
             day=day,
             task=task,
             flavour=flavour,
             seed=data.seed,
-            minutes=data.minutes,
+            minutes=minutes,
             units=data.units,
         )
         path = folder / recording.brainset / f"{recording.session_id}.h5"

@@ -4,17 +4,18 @@ The embedded default corpus, so that everything runs as cloned. Three levels of 
 random streams of its own: the species (a recurrent network driven by the coming movement), the
 animal (that network perturbed; its pace, workspace and leads), the day (new units, new trials).
 
-Not for: which animals and days make a corpus, or how a session becomes tokens.
+Not for: the movement itself (`behaviour`), which animals and days make a corpus (`corpus`), or how
+a session becomes tokens (`tokens`).
 """
 
 import zlib
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.signal import lfilter
 
+from .behaviour import PHASES, Behaviour, center_out, maze, random_target, self_paced
 from .intervals import intervals, subtract, union
 from .recording import Recording, split_trials
 
@@ -22,7 +23,6 @@ STEP = 0.01  # s, of the latent network and of the rates (linear in between)
 TAU = 0.06  # s, time constant of the latent network
 REFRACTORY, PEAK = 0.002, 150.0  # s and about the highest rate in Hz, of a single neuron
 VISUAL = 0.08  # s, from the sight of a target to its first effect
-PHASES = "movement_phases"
 PER_AREA = 12  # latents of an area
 # area -> lead in s (positive: rates precede the movement) and the strength of its 9 inputs:
 # velocity (2), speed, acceleration (2), position (2), way to the goal (2)
@@ -81,137 +81,53 @@ def make_animal(seed: int, name: str) -> Animal:
     )
 
 
-# --- behaviour ------------------------------------------------------------------------------
+# --- laboratories -----------------------------------------------------------------------------
 
-
-class Behaviour:
-    """A list of strokes, so that position and velocity are exact at any time.
-
-    strokes: rows of onset and duration in s, displacement x and y in cm, sideways bulge as a
-    share of it. goals: rows of time, x, y; NaN while no target shows. spans: interval name ->
-    rows of [start, end). Tasks below append to all three.
-    """
-
-    def __init__(self, rng: np.random.Generator, animal: Animal):
-        self.rng, self.animal, self.hand = rng, animal, animal.centre
-        self.strokes: list[tuple[float, ...]] = []
-        self.goals: list[tuple[float, ...]] = [(-np.inf, np.nan, np.nan)]
-        self.spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        self.omega = 2 * np.pi * rng.uniform(0.1, 1.5, 6)  # rad/s: the hand is never quite still
-        sway = rng.standard_normal((6, 2)) + 1j * rng.standard_normal((6, 2))
-        self.sway = 0.1 * sway / self.omega[:, None]  # (6, 2) cm
-
-    def move(self, onset: float, target: np.ndarray, slowness: float = 1.0) -> float:
-        """Reach to `target` (2,), missing it by some 4 mm; returns when the hand is at rest."""
-        rng, way = self.rng, target + 0.4 * self.rng.standard_normal(2) - self.hand
-        seconds = slowness * self.animal.tempo * (0.26 + 0.033 * np.linalg.norm(way))
-        seconds *= np.exp(0.15 * rng.standard_normal())
-        share, end = 1.0, onset + seconds
-        if rng.random() < 0.35:  # over- or undershoot, corrected before the hand is at rest
-            share, late = rng.uniform(0.85, 1.15), onset + 0.7 * seconds
-            brief = rng.uniform(0.25, 0.35)
-            self.strokes.append((late, brief, *((1 - share) * way), 0.0))
-            end = max(end, late + brief)
-        self.strokes.append((onset, seconds, *(share * way), 0.08 * rng.standard_normal()))
-        self.hand = self.hand + way
-        return end
-
-    def at(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Position cm, velocity cm/s, acceleration cm/s² at sorted times (T,): each (T, 2)."""
-        wave, omega = np.exp(1j * times[:, None] * self.omega), 1j * self.omega[:, None]
-        pos, vel = (wave @ self.sway).real, (wave @ (self.sway * omega)).real
-        rest = np.zeros((len(times) + 1, 2))  # where finished strokes leave the hand
-        rest[0] = self.animal.centre
-        for onset, seconds, x, y, bulge in self.strokes:
-            a, b = np.searchsorted(times, (onset, onset + seconds))
-            way, side = np.array([x, y]), bulge * np.array([-y, x])
-            rest[b] += way
-            s = ((times[a:b] - onset) / seconds)[:, None]
-            w, sw = 1 - s, s * (1 - s)
-            # minimum jerk along the way, 64 s³(1-s)³ sideways: both start and end at rest
-            pos[a:b] += way * (10 - 15 * s + 6 * s**2) * s**3 + side * 64 * sw**3
-            vel[a:b] += (way * 30 * sw**2 + side * 192 * sw**2 * (w - s)) / seconds
-        return pos + np.cumsum(rest, 0)[:-1], vel, np.gradient(vel, times, axis=0)
-
-
-def center_out(behaviour: Behaviour, seconds: float) -> None:
-    """Instructed delay, reach to one of 8 targets, return; about a tenth of the trials fail."""
-    rng, centre, start = behaviour.rng, behaviour.animal.centre, behaviour.rng.uniform(0.3, 0.8)
-    angles = np.arange(8) * np.pi / 4
-    targets = centre + behaviour.animal.reach * np.stack([np.cos(angles), np.sin(angles)], -1)
-    while True:
-        which, fate = rng.integers(8), rng.choice(["reward", "abort", "miss"], p=[0.9, 0.05, 0.05])
-        behaviour.goals.append((start, *targets[which]))
-        go = start + rng.uniform(0.5, 1.2)
-        if fate == "abort":  # leaves the centre before the go cue
-            part = centre + rng.uniform(0.2, 0.5) * (targets[which] - centre)
-            stop = behaviour.move(go - rng.uniform(0.1, 0.3), part)
-        else:  # a miss goes to a neighbouring target
-            aim = targets[(which + (fate == "miss")) % 8]
-            stop = behaviour.move(go + 0.2 + rng.gamma(3.0, 0.02), aim) + rng.uniform(0.1, 0.3)
-        behaviour.goals.append((stop, *centre))
-        end = behaviour.move(stop + rng.uniform(0.2, 0.4), centre) + rng.uniform(0.2, 0.5)
-        behaviour.goals.append((end - 0.1, np.nan, np.nan))
-        if end > seconds:
-            return
-        if fate == "reward":
-            for phase, a, b in ("hold", start, go), ("reach", go, stop), ("return", stop, end):
-                behaviour.spans[f"{PHASES}.{phase}_period"].append((a, b))
-        behaviour.spans["trials" if fate == "reward" else f"{PHASES}.invalid"].append((start, end))
-        start = end
-
-
-def next_target(behaviour: Behaviour, cue: float) -> float:
-    """Reach to a random target shown at `cue`; returns when it is acquired, often on the move."""
-    rng, animal, target = behaviour.rng, behaviour.animal, behaviour.hand
-    while np.linalg.norm(target - behaviour.hand) < 0.4 * animal.reach:
-        target = animal.centre + animal.reach * rng.uniform(-0.9, 0.9, 2)
-    behaviour.goals.append((cue, *target))
-    end = behaviour.move(cue + 0.18 + rng.gamma(2.0, 0.02), target, slowness=1.15)
-    return end + rng.uniform(-0.15, 0.1)
-
-
-def random_target(behaviour: Behaviour, seconds: float) -> None:
-    """Trials of four reaches to random targets; a tenth of them break off after fewer."""
-    rng, start = behaviour.rng, behaviour.rng.uniform(0.3, 0.8)
-    while True:
-        go = end = start + rng.uniform(0.3, 0.6)
-        reaches = rng.integers(1, 4) if rng.random() < 0.1 else 4
-        for _ in range(reaches):
-            end = next_target(behaviour, end)
-        behaviour.goals.append((end, np.nan, np.nan))
-        if end > seconds:
-            return
-        behaviour.spans[f"{PHASES}.hold_period"].append((start, go))
-        if reaches == 4:
-            behaviour.spans["trials"].append((start, end))
-        start = end + rng.uniform(0.3, 0.6)
-
-
-def self_paced(behaviour: Behaviour, seconds: float) -> None:
-    """One random target after another, without trials."""
-    now = behaviour.rng.uniform(0.3, 0.8)
-    while now < seconds:
-        now = next_target(behaviour, now)
+Task = tuple[Callable[[Behaviour, float], None], dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flavour:
-    """How a laboratory records; the behaviour's frame is that of the public set it imitates."""
+    """How a laboratory records; units and frames are those of the public set it imitates.
+
+    tasks: name -> what the animal does, and the recorded areas with their share of the units.
+    """
 
     hertz: int  # of the behaviour
     unit: float  # of length, in cm
     neurons: int  # per recorded unit: 1 sorted, 2 threshold crossings
-    areas: dict[str, float]  # share of the units
-    tasks: dict[str, Callable[[Behaviour, float], None]]
+    channels: int = 1  # units as a multiple of those asked for
+    # mean firing rates, relative to 7 Hz as of Perich & Miller; by the paper's Table 1 the sorted
+    # units of the benchmark fire at 3-4 Hz, Churchland's threshold crossings at 40 (many tokens)
+    rate: float = 1.0
+    series: str = "cursor"  # what the behaviour is called
+    tasks: dict[str, Task]
 
 
-TRIALS = {"center_out_reaching": center_out, "random_target_reaching": random_target}
-PACED = {"random_target_reaching": self_paced}
-FLAVOURS = {
-    "perich": Flavour(hertz=100, unit=1.0, neurons=1, areas={"M1": 0.6, "PMd": 0.4}, tasks=TRIALS),
-    "odoherty": Flavour(hertz=250, unit=0.1, neurons=2, areas={"M1": 0.7, "S1": 0.3}, tasks=PACED),
+MOTOR, SENSORY = {"M1": 0.6, "PMd": 0.4}, {"M1": 0.7, "S1": 0.3}
+TRIALS: dict[str, Task] = {
+    "center_out_reaching": (center_out, MOTOR),
+    "random_target_reaching": (random_target, MOTOR),
 }
+PACED: dict[str, Task] = {"random_target_reaching": (self_paced, SENSORY)}
+MAZE: dict[str, Task] = {"maze": (maze, MOTOR)}
+FLAVOURS = {
+    "perich": Flavour(hertz=100, unit=1.0, neurons=1, tasks=TRIALS),
+    "odoherty": Flavour(hertz=250, unit=0.1, neurons=2, tasks=PACED),
+    "churchland": Flavour(hertz=1000, unit=0.1, neurons=2, rate=1.5, tasks=MAZE),
+    "nlb": Flavour(
+        hertz=1000,
+        unit=0.1,
+        neurons=1,
+        channels=2,
+        rate=0.4,
+        series="hand",
+        tasks=MAZE | PACED,
+    ),
+}
+
+
+# --- neurons ----------------------------------------------------------------------------------
 
 
 def wander(rng: np.random.Generator, steps: int, n: int, tau: float) -> np.ndarray:
@@ -221,14 +137,15 @@ def wander(rng: np.random.Generator, steps: int, n: int, tau: float) -> np.ndarr
     return lfilter([1.0], [1.0, -keep], noise, axis=0)
 
 
-def run_network(rng: np.random.Generator, behaviour: Behaviour, times: np.ndarray) -> np.ndarray:
+def run_network(
+    rng: np.random.Generator, animal: Animal, behaviour: Behaviour, times: np.ndarray
+) -> np.ndarray:
     """(T, N) in (-1, 1): the latents at times (T,), which are STEP apart.
 
     An area sees the movement as it will be a lead later. Rotation adds memory, tanh saturates and
     the driving direction turns with posture: no linear filter of the spikes undoes all of that.
     """
-    animal, drive = behaviour.animal, []
-    goals = np.array(behaviour.goals)
+    drive, goals = [], np.array(behaviour.goals)
     goal = goals[np.searchsorted(goals[:, 0], times - VISUAL, side="right") - 1, 1:]
     goal = (goal - animal.centre) / animal.reach  # (T, 2), NaN where no target shows
     for inputs, lead in zip(np.split(animal.inputs, len(AREAS)), animal.leads.values()):
@@ -301,11 +218,12 @@ def simulate(
     """One session of a simulated animal: the same arguments give the same bytes.
 
     animal: any name, such as "sim-c". units: fewest and most units, drawn anew every day; longer
-    sessions of a day have the same ones. flavour: "perich" (cm at 100 Hz, sorted units) or
-    "odoherty" (mm at 250 Hz, threshold crossings). `behavior["cursor"]` has pos, vel and acc;
-    `Recording.units` has what no laboratory sees: area, rate_hz, lag_s (positive: before the
-    movement), preferred_direction in radians and tuning_depth, the cosine modulation at the root
-    mean square speed as a share of the mean rate.
+    sessions of a day have the same ones. flavour: "perich" (cm at 100 Hz, sorted units),
+    "odoherty" (mm at 250 Hz, threshold crossings), "churchland" (the same at 1 kHz) or "nlb" (mm
+    at 1 kHz, twice as many units, sorted). `behavior["cursor"]`, in "nlb" "hand", has pos, vel
+    and acc; `Recording.units` has what no laboratory sees: area, rate_hz, lag_s (positive: before
+    the movement), preferred_direction in radians and tuning_depth, the cosine modulation at the
+    root mean square speed as a share of the mean rate.
     """
     if flavour not in FLAVOURS:
         raise ValueError(f"no flavour {flavour!r}; known: {', '.join(FLAVOURS)}")
@@ -318,8 +236,9 @@ def simulate(
         raise ValueError(f"units {units} must be (fewest, most), minutes {minutes} at least 0.5")
     seconds, who = minutes * 60.0, make_animal(seed, animal)
     draw, moves, noise = (stream(seed, animal, day, task, of) for of in ("units", "moves", "fire"))
-    behaviour = Behaviour(moves, who)
-    lab.tasks[task](behaviour, seconds)
+    behaviour = Behaviour(moves, who.centre, who.reach, who.tempo)
+    perform, areas = lab.tasks[task]
+    perform(behaviour, seconds)
 
     domain = intervals(0.0, seconds)
     spans = {name: intervals(np.array(rows)) for name, rows in behaviour.spans.items()}
@@ -332,16 +251,16 @@ def simulate(
         blocks = np.stack([edges[:-1], edges[1:]], -1)[moves.permutation(10)]
         splits = {"train": union(blocks[:8]), "valid": blocks[8:9], "test": blocks[9:]}
 
-    n, m = int(draw.integers(units[0], units[1] + 1)), lab.neurons
-    area = np.sort(draw.choice(list(lab.areas), n, p=list(lab.areas.values())))
+    n, m = lab.channels * int(draw.integers(units[0], units[1] + 1)), lab.neurons
+    area = np.sort(draw.choice(list(areas), n, p=list(areas.values())))
     electrode, jitter = np.sort(draw.integers(1, 97, n)), draw.uniform(-0.02, 0.02, n)
-    hertz = np.clip(draw.lognormal(np.log(6.2), 0.75, n * m), 0.6, 36.0) / m
+    hertz = np.clip(draw.lognormal(np.log(6.2), 0.75, n * m), 0.6, 36.0) / m * lab.rate
     loadings = draw.standard_normal((n * m, len(who.bias)))
     loadings *= draw.random(loadings.shape) < 0.35  # sparse, and mostly on the unit's own area
     loadings *= np.where(np.repeat(list(AREAS), PER_AREA) == np.repeat(area, m)[:, None], 1, 0.25)
 
     times = np.arange(-1.0, seconds + 0.1, STEP)  # a second for the network to settle
-    rate, clean = fire(draw, run_network(noise, behaviour, times), hertz, loadings)
+    rate, clean = fire(draw, run_network(noise, who, behaviour, times), hertz, loadings)
     trains = [spike_train(noise, times, rate[:, i]) - jitter[i // m] for i in range(n * m)]
     spikes = np.concatenate(trains)
     spike_units = np.repeat(np.arange(n * m) // m, [len(train) for train in trains])
@@ -370,7 +289,7 @@ def simulate(
             "preferred_direction": np.arctan2(slopes[1], slopes[0]),
             "tuning_depth": np.hypot(*slopes) * np.hypot(*vel.std(0)) / clean.mean(0),
         },
-        behavior={"cursor": {"timestamps": stamps, "pos": pos, "vel": vel, "acc": acc}},
+        behavior={lab.series: {"timestamps": stamps, "pos": pos, "vel": vel, "acc": acc}},
         domain=domain,
         splits=splits,
         intervals=spans,

@@ -116,12 +116,14 @@ def cut(
     starts: np.ndarray,
     length: float,
     kept: list[np.ndarray] | None = None,
+    most: int | None = None,
 ) -> dict[str, Tensor]:
     """Cut and tokenise B windows [start, start + length) of sessions[which] into one batch.
 
     which: (B,) int, starts: (B,) seconds. kept: for each window a (U,) bool of the units that
-    survive unit dropout, None keeps all. Returns, padded to the longest window (N a multiple of
-    8), all but `index` ready for the model and the loss:
+    survive unit dropout, None keeps all. most: a window with more behaviour samples is thinned
+    evenly to at most as many, None keeps all. Returns, padded to the longest window (N a multiple
+    of 8), all but `index` ready for the model and the loss:
 
         input_unit_index, input_token_type (B, N) int64, input_timestamps (B, N) float32 seconds
         from the window's start, input_mask (B, N) bool, session_index (B,), output_timestamps
@@ -134,8 +136,9 @@ def cut(
         session = sessions[s]
         inputs.append(_tokens(session, start, length, None if kept is None else kept[i]))
         lo, hi = session.times.searchsorted((start, start + length))
-        times = np.asarray(session.times[lo:hi])
-        target = np.asarray(session.target[lo:hi], dtype=np.float64) / session.readout.scale
+        rows = slice(lo, hi, max(1, -(-(hi - lo) // most)) if most else 1)
+        times = np.asarray(session.times[rows])
+        target = np.asarray(session.target[rows], dtype=np.float64) / session.readout.scale
         finite = np.isfinite(target).all(1)
         outputs.append(
             {
@@ -143,7 +146,7 @@ def cut(
                 "output_mask": finite,
                 "target": np.where(finite[:, None], target, 0.0).astype(np.float32),
                 "weight": session.weights(times) * finite,
-                "index": np.arange(lo, hi),
+                "index": np.arange(lo, hi, rows.step),
             }
         )
     batch = _pad(inputs, multiple=8) | _pad(outputs)

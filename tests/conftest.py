@@ -70,7 +70,7 @@ def prepared() -> Callable[..., list[Session]]:
 
 @pytest.fixture(scope="session")
 def windows() -> Windows:
-    return Windows(length=1.0, latent_step=0.125, eval_step=0.5)
+    return Windows(length=1.0, latent_step=0.125, eval_step=0.5, queries=1000)
 
 
 @pytest.fixture(scope="session")

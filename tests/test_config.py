@@ -157,6 +157,16 @@ def test_an_unknown_size_names_the_known():
         read(changed("size", "2M"))
 
 
+def test_a_window_has_at_least_one_query():
+    with pytest.raises(ConfigError, match=r"windows\.queries must be at least 1, got 0"):
+        read(changed("windows.queries", 0))
+
+
+def test_the_papers_profile_decodes_every_sample_of_a_window_at_a_kilohertz():
+    windows = load(ROOT / "profiles/paper.yaml").windows
+    assert windows.queries > 1000 * windows.length
+
+
 def test_exponents_without_a_point_are_numbers(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(changed("own.lr", 0.5)).replace("lr: 0.5", "lr: 1e-4"))

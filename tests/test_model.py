@@ -28,7 +28,7 @@ def batch(simulated, prepared) -> dict[str, torch.Tensor]:
 
 
 def window(sessions, starts) -> dict[str, torch.Tensor]:
-    fixed = latents("laptop", Windows(length=1.0, latent_step=0.125, eval_step=0.5))
+    fixed = latents("laptop", Windows(length=1.0, latent_step=0.125, eval_step=0.5, queries=1000))
     return cut(sessions, np.zeros(len(starts), dtype=int), np.array(starts), 1.0) | fixed
 
 

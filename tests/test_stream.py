@@ -327,7 +327,7 @@ def test_times_outside_the_window_cannot_be_decoded(trained, simulated, windows,
 
 def test_memory_is_flat_over_an_hour(easy):
     recording = easy(units=20)
-    windows = Windows(length=4.0, latent_step=1.0, eval_step=1.0)
+    windows = Windows(length=4.0, latent_step=1.0, eval_step=1.0, queries=1000)
     stream = Stream(untrained(recording, "smoke"), "easy", windows=windows)
     rng = np.random.default_rng(0)
     held, peaks = [], []

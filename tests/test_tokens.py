@@ -16,7 +16,7 @@ from poyo.sources import RANDOM_TARGET
 from poyo.tokens import END, SPIKE, START, cut, latents, prepare
 from poyo.vocabulary import Vocabulary, VocabularyError, units_and_sessions
 
-WINDOWS = Windows(length=1.0, latent_step=0.125, eval_step=0.5)
+WINDOWS = Windows(length=1.0, latent_step=0.125, eval_step=0.5, queries=1000)
 TIMES = np.arange(0, 20, 0.25)
 VELOCITY = np.stack([np.sin(TIMES), np.cos(3 * TIMES)], -1)
 
@@ -126,6 +126,59 @@ def test_windows_of_a_batch_are_padded_to_the_longest(session):
     first = window(session, 1.0)
     for key in ("output_timestamps", "target", "weight", "index"):
         torch.testing.assert_close(batch[key][0, :4], first[key][0])
+
+
+# --- thinning ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "most, rows",
+    [
+        (None, range(8, 16)),
+        (8, range(8, 16)),
+        (1000, range(8, 16)),
+        (7, range(8, 16, 2)),
+        (4, range(8, 16, 2)),
+        (3, range(8, 16, 3)),
+        (1, [8]),
+    ],
+)
+def test_a_window_of_more_samples_is_thinned_evenly(session, most, rows):
+    whole = cut([session], np.array([0]), np.array([2.0]), 2.0)
+    thin = cut([session], np.array([0]), np.array([2.0]), 2.0, most=most)
+    assert thin["index"][0].tolist() == list(rows)
+    for key in ("output_timestamps", "output_mask", "target", "weight", "index"):
+        torch.testing.assert_close(thin[key], whole[key][:, np.array(rows) - 8])
+    for key in ("input_unit_index", "input_timestamps", "input_token_type", "input_mask"):
+        torch.testing.assert_close(thin[key], whole[key])  # spikes are never left out
+
+
+def test_windows_of_a_batch_are_thinned_each_for_itself(prepared):
+    times = np.arange(0, 20, 0.05)
+    fast = Recording.from_arrays(
+        np.array([1.0]), np.array([0]), times, np.stack([times, times], -1), session_id="fast"
+    )
+    sessions = prepared(recording(), fast)
+    batch = cut(sessions, np.array([0, 1, 1]), np.array([1.0, 1.0, 19.7]), 1.0, most=6)
+    assert batch["output_mask"].sum(1).tolist() == [4, 5, 6]
+    times = batch["output_timestamps"]
+    np.testing.assert_allclose(times[0, :4], [0, 0.25, 0.5, 0.75], atol=1e-6)
+    np.testing.assert_allclose(times[1, :5], [0, 0.2, 0.4, 0.6, 0.8], atol=1e-6)
+    for row, s in enumerate((0, 1, 1)):
+        mask = batch["output_mask"][row]
+        at = sessions[s].times[batch["index"][row][mask]] - [1.0, 1.0, 19.7][row]
+        np.testing.assert_allclose(times[row][mask], at, atol=1e-6)
+
+
+def test_evaluation_decodes_every_sample(session):
+    few = replace(WINDOWS, queries=1)
+    one, two = (
+        decode(model_of(session), latents("smoke", w), session, intervals(1, 4), w)
+        for w in (WINDOWS, few)
+    )
+    np.testing.assert_array_equal(one.times, TIMES[4:16])
+    np.testing.assert_array_equal(one.prediction, two.prediction)
+    np.testing.assert_array_equal(one.times, two.times)
 
 
 # --- targets and weights ----------------------------------------------------------------------

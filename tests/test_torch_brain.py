@@ -1,6 +1,7 @@
 """Interoperation with the field's own package: the same files, windows, tokens and numbers."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
@@ -27,6 +28,7 @@ from poyo.intervals import intervals, subtract
 from poyo.model import POYO
 from poyo.recording import Recording
 from poyo.sampling import TrainingWindows, grid, keep_units
+from poyo.simulate import FLAVOURS, simulate
 from poyo.tokens import cut, latents, prepare
 from poyo.train import train
 from poyo.vocabulary import units_and_sessions
@@ -60,11 +62,30 @@ def as_interval(pairs: np.ndarray) -> Interval:
 # --- a file saved here, opened there ----------------------------------------------------------
 
 
+@pytest.fixture(
+    scope="module",
+    params=[(task, flavour) for flavour, lab in FLAVOURS.items() for task in lab.tasks],
+    ids="-".join,
+)
+def made(request) -> Recording:
+    """A minute of every task that a flavour of the simulation knows."""
+    task, flavour = request.param
+    return simulate(animal="sim-c", day=1, task=task, flavour=flavour, minutes=1, units=(10, 14))
+
+
 @pytest.fixture(scope="module")
 def opened(simulated, tmp_path_factory) -> Spiking:
     """The simulated session as a dataset of torch_brain."""
-    folder = tmp_path_factory.mktemp("brainset")
-    simulated.save(folder / f"{simulated.session_id}.h5")
+    return save(simulated, tmp_path_factory.mktemp("brainset"))
+
+
+@pytest.fixture(scope="module")
+def made_there(made, tmp_path_factory) -> Spiking:
+    return save(made, tmp_path_factory.mktemp("brainset"))
+
+
+def save(recording: Recording, folder: Path) -> Spiking:
+    recording.save(folder / f"{recording.session_id}.h5")
     return Spiking(folder)
 
 
@@ -74,37 +95,37 @@ def window(simulated, opened):
     return lambda start, end: opened[DatasetIndex(simulated.session_id, start, end)]
 
 
-def test_ids_open_there(simulated, opened):
-    data = opened.get_recording(simulated.session_id)
-    assert data.session.id == simulated.session_id
-    assert data.subject.id == simulated.subject
-    assert data.brainset.id == simulated.brainset
-    assert data.units.id.tolist() == simulated.unit_names
-    for name, column in simulated.units.items():
+def test_ids_open_there(made, made_there):
+    data = made_there.get_recording(made.session_id)
+    assert data.session.id == made.session_id
+    assert data.subject.id == made.subject
+    assert data.brainset.id == made.brainset
+    assert data.units.id.tolist() == made.unit_names
+    for name, column in made.units.items():
         np.testing.assert_array_equal(getattr(data.units, name), column, err_msg=name)
 
 
-def test_intervals_and_splits_open_there(simulated, opened):
-    data = opened.get_recording(simulated.session_id)
-    spans = {"domain": simulated.domain, **simulated.intervals}
-    spans |= {f"{name}_domain": pairs for name, pairs in simulated.splits.items()}
+def test_intervals_and_splits_open_there(made, made_there):
+    data = made_there.get_recording(made.session_id)
+    spans = {"domain": made.domain, **made.intervals}
+    spans |= {f"{name}_domain": pairs for name, pairs in made.splits.items()}
     for name, pairs in spans.items():
         there = data.get_nested_attribute(name)
         np.testing.assert_array_equal(np.stack([there.start, there.end], -1), pairs, err_msg=name)
 
 
-def test_windows_sliced_there_hold_the_same_spikes_and_behaviour(simulated, window):
-    series = simulated.behavior["cursor"]
+def test_windows_sliced_there_hold_the_same_spikes_and_behaviour(made, made_there):
+    ((name, series),) = made.behavior.items()
     for start in [0.0, 0.004, 3.0, 17.313, 58.9]:
-        data = window(start, start + 1.0)
-        spikes = (simulated.spike_times >= start) & (simulated.spike_times < start + 1)
+        data = made_there[DatasetIndex(made.session_id, start, start + 1.0)]
+        spikes = (made.spike_times >= start) & (made.spike_times < start + 1)
         rows = (series["timestamps"] >= start) & (series["timestamps"] < start + 1)
         assert spikes.any() and rows.any()
         np.testing.assert_allclose(
-            data.spikes.timestamps, simulated.spike_times[spikes] - start, atol=1e-9
+            data.spikes.timestamps, made.spike_times[spikes] - start, atol=1e-9
         )
-        np.testing.assert_array_equal(data.spikes.unit_index, simulated.spike_units[spikes])
-        np.testing.assert_array_equal(data.cursor.vel, series["vel"][rows])
+        np.testing.assert_array_equal(data.spikes.unit_index, made.spike_units[spikes])
+        np.testing.assert_array_equal(getattr(data, name).vel, series["vel"][rows])
 
 
 def test_a_recording_with_gaps_and_fractional_edges_slices_there(easy, tmp_path):

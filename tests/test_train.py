@@ -120,7 +120,7 @@ train.SAVE_EVERY = float(save_every)
 recording = Recording.load(recording)
 training = load(ROOT / "profiles/smoke.yaml").own
 training = replace(training, optimizer="adamw", steps=80, batch_size=4, eval_every=30, frozen=20)
-windows = Windows(length=1.0, latent_step=0.125, eval_step=0.5)
+windows = Windows(length=1.0, latent_step=0.125, eval_step=0.5, queries=1000)
 new = adapt.scratch([recording], "smoke", seed=0)
 sessions = [prepare(recording, new.units, new.sessions)]
 train.train(new.model, sessions, training, windows, size="smoke", seed=0, label="script")
@@ -289,6 +289,22 @@ def test_dropout_rates_are_those_of_the_run(simulated, training, windows):
     rest = [m for m in model.modules() if isinstance(m, Dropout) and m is not model.dropout]
     assert {m.p for m in rest} == {0.125}
     assert {m.dropout for m in model.modules() if isinstance(m, Attention)} == {0.5}
+
+
+def test_training_decodes_at_most_the_queries_asked_for(simulated, training, windows, monkeypatch):
+    seen = []
+
+    def spy(*arguments, **more):
+        batch = cut(*arguments, **more)
+        seen.append(batch["target"].shape[1])
+        return batch
+
+    monkeypatch.setattr(module, "cut", spy)
+    brief = replace(training, steps=2, eval_every=2)
+    for queries, shown in ((7, 7), (50, 50), (60, 50), (1000, 100)):  # of 100 samples a second
+        seen.clear()
+        run([simulated], brief, replace(windows, queries=queries))
+        assert set(seen) == {shown}
 
 
 def a_batch(simulated, windows, starts):
