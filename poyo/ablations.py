@@ -4,6 +4,7 @@ A `Setup` says all that determines a training; a variant is a function from the 
 to its own. `VARIANTS` is the study.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -25,13 +26,17 @@ LONGEST = 2.0  # s, of the contexts tried
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A training from scratch. delimiters: START and END tokens; session_rows: one for each
-    session, else all share one."""
+    """All that determines a training from scratch.
+
+    delimiters: whether units get START and END tokens. session_rows: whether each session has a
+    row of its own, else all share one.
+    """
 
     recordings: list[Recording]
     size: Size
     windows: Windows
     training: Training
+    seed: int
     model: type[POYO] = POYO
     delimiters: bool = True
     session_rows: bool = True
@@ -40,19 +45,17 @@ class Setup:
 def few(recordings: list[Recording], n: int) -> list[Recording]:
     """The first n sessions of each task of the first dataset.
 
-    Only test trials that the longest window fits in stay, so all variants are scored on the same.
+    Of their test trials those stay that the longest window fits in: every variant is scored on
+    the same samples.
     """
-    first = recordings[0].brainset
-    chosen = []
+    first, chosen = recordings[0].brainset, []
     for task in [task for brainset, task in READOUTS if brainset == first]:
-        chosen += [r for r in recordings if r.brainset == first and r.session_id.endswith(task)][
-            :n
-        ]
-    return [replace(r, splits=r.splits | {"test": _long(r.splits["test"])}) for r in chosen]
-
-
-def _long(trials: np.ndarray) -> np.ndarray:
-    return trials[trials[:, 1] - trials[:, 0] >= LONGEST - 1e-6]
+        its = [r for r in recordings if r.brainset == first and r.session_id.endswith(task)]
+        for r in its[:n]:
+            test = r.splits["test"]
+            test = test[test[:, 1] - test[:, 0] >= LONGEST - 1e-6]
+            chosen.append(replace(r, splits=r.splits | {"test": test}))
+    return chosen
 
 
 # --- spikes ---------------------------------------------------------------------------------
@@ -64,7 +67,7 @@ def jitter(recording: Recording, sd: float, seed: int) -> Recording:
     return _moved(recording, recording.spike_times + noise)
 
 
-def binned(recording: Recording, width: float, seed: int = 0) -> Recording:
+def binned(recording: Recording, width: float) -> Recording:
     """Every spike moved to the middle of its bin of `width` seconds; bins start at time 0."""
     return _moved(recording, (np.floor(recording.spike_times / width) + 0.5) * width)
 
@@ -91,18 +94,22 @@ class StillValues(POYO):
 
 
 class SinusoidalTime(nn.Module):
-    """Sines and cosines of time at D/2 periods between RotaryTime's (Vaswani et al. 2017)."""
+    """Times to features: sines and cosines (Vaswani et al. 2017), periods as in RotaryTime.
+
+    Of amplitude 0.1: at 1 the time drowns embeddings that start at 0.02, at 0.03 training is
+    slower, too.
+    """
 
     def __init__(self, dim: int):
         super().__init__()
-        self.register_buffer(
-            "omega", 2 * torch.pi / torch.logspace(np.log10(T_MIN), np.log10(T_MAX), dim // 2)
-        )
+        first, last = math.log10(T_MIN), math.log10(T_MAX)
+        period = torch.logspace(first, last, dim // 2, dtype=torch.float64)
+        self.register_buffer("omega", (2 * math.pi / period).float())
 
     def forward(self, times: Tensor) -> Tensor:
         """times: (..., T) seconds. Returns (..., T, D)."""
         angle = times.float()[..., None] * self.omega
-        return torch.cat([angle.sin(), angle.cos()], dim=-1)
+        return 0.1 * torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
 class Sinusoidal(POYO):
@@ -145,45 +152,47 @@ class Sinusoidal(POYO):
 
 # --- the study ------------------------------------------------------------------------------
 
-ALL_UNITS = (10**6,) * 3  # unit dropout keeps all where a session has fewer than its least
-Change = Callable[[Setup, int], Setup]
+ALL_UNITS = (10**6,) * 3  # unit dropout leaves sessions alone that have fewer units than its least
+Change = Callable[[Setup], Setup]
 
 
 def _with(**fields) -> Change:
-    return lambda setup, seed: replace(setup, **fields)
+    return lambda setup: replace(setup, **fields)
+
+
+def _within(section: str, **fields) -> Change:
+    return lambda setup: replace(setup, **{section: replace(getattr(setup, section), **fields)})
 
 
 def _latents(factor: float) -> Change:
-    def change(setup: Setup, seed: int) -> Setup:
-        per_step = round(factor * setup.size.latents_per_step)
-        return replace(setup, size=replace(setup.size, latents_per_step=per_step))
-
-    return change
+    return lambda setup: _within(
+        "size", latents_per_step=round(factor * setup.size.latents_per_step)
+    )(setup)
 
 
 def _context(length: float) -> Change:
-    """Windows of `length` seconds: as many seconds a step, and as much overlap, as before."""
+    """Windows of `length` seconds that overlap as much, and as many seconds of them in a step."""
 
-    def change(setup: Setup, seed: int) -> Setup:
+    def change(setup: Setup) -> Setup:
         factor = length / setup.windows.length
-        step, batch = factor * setup.windows.eval_step, setup.training.batch_size / factor
-        return replace(
-            setup,
-            windows=replace(setup.windows, length=length, eval_step=step),
-            training=replace(setup.training, batch_size=max(1, round(batch))),
-        )
+        batch = max(1, round(setup.training.batch_size / factor))
+        step = factor * setup.windows.eval_step
+        setup = _within("windows", length=length, eval_step=step)(setup)
+        return _within("training", batch_size=batch)(setup)
 
     return change
 
 
-def _spikes(move: Callable[[Recording, float, int], Recording], amount: float) -> Change:
-    return lambda setup, seed: replace(
-        setup, recordings=[move(r, amount, seed) for r in setup.recordings]
-    )
+def _spikes(move: Callable[[Recording, Setup], Recording]) -> Change:
+    return lambda setup: replace(setup, recordings=[move(r, setup) for r in setup.recordings])
 
 
-def _keep_units(setup: Setup, seed: int) -> Setup:
-    return replace(setup, training=replace(setup.training, unit_dropout=ALL_UNITS))
+def _jitter(sd: float) -> Change:
+    return _spikes(lambda recording, setup: jitter(recording, sd, setup.seed))
+
+
+def _bins(width: float) -> Change:
+    return _spikes(lambda recording, setup: binned(recording, width))
 
 
 VARIANTS: dict[str, Change] = {
@@ -191,43 +200,45 @@ VARIANTS: dict[str, Change] = {
     "no delimiters": _with(delimiters=False),
     "values not rotated": _with(model=StillValues),
     "sinusoidal time": _with(model=Sinusoidal),
-    "no unit dropout": _keep_units,
+    "no unit dropout": _within("training", unit_dropout=ALL_UNITS),
     "one session row": _with(session_rows=False),
     "half the latents": _latents(0.5),
     "twice the latents": _latents(2),
     "0.5 s windows": _context(0.5),
     "2 s windows": _context(LONGEST),
-    "jitter 1 ms": _spikes(jitter, 0.001),
-    "jitter 10 ms": _spikes(jitter, 0.010),
-    "jitter 100 ms": _spikes(jitter, 0.100),
-    "bins of 5 ms": _spikes(binned, 0.005),
-    "bins of 20 ms": _spikes(binned, 0.020),
-    "bins of 50 ms": _spikes(binned, 0.050),
+    "jitter 1 ms": _jitter(0.001),
+    "jitter 10 ms": _jitter(0.010),
+    "jitter 100 ms": _jitter(0.100),
+    "bins of 5 ms": _bins(0.005),
+    "bins of 20 ms": _bins(0.020),
+    "bins of 50 ms": _bins(0.050),
 }
 """What is changed of the full model's setup, by name. Spikes move in training and test alike."""
 
 
-def run(variant: str, setup: Setup, *, seed: int) -> dict[str, float]:
-    """Train a variant of the full model's `setup` from scratch: test R² by session id."""
+def build(setup: Setup) -> tuple[POYO, list[tokens.Session]]:
+    """The untrained model of a setup, its weights drawn from the seed, and its sessions."""
+    units, rows = units_and_sessions(setup.recordings)
+    torch.manual_seed(setup.seed)
+    model = setup.model(size=setup.size, units=len(units), sessions=len(rows))
+    sessions = [tokens.prepare(recording, units, rows) for recording in setup.recordings]
+    sessions = [replace(session, delimiters=setup.delimiters) for session in sessions]
+    if not setup.session_rows:
+        sessions = [replace(session, row=sessions[0].row) for session in sessions]
+    return model, sessions
+
+
+def run(variant: str, full: Setup) -> dict[str, float]:
+    """Train a variant of the full model from scratch: R² on the test trials by session id.
+
+    A run that was interrupted continues, as `train.train` does.
+    """
     if variant not in VARIANTS:
         raise ValueError(f"no variant {variant!r}; known: {', '.join(VARIANTS)}")
-    setup = VARIANTS[variant](setup, seed)
-    units, rows = units_and_sessions(setup.recordings)
-    torch.manual_seed(seed)
-    model = setup.model(size=setup.size, units=len(units), sessions=len(rows)).to(train.device())
-    sessions = [tokens.prepare(r, units, rows) for r in setup.recordings]
-    sessions = [
-        replace(s, delimiters=setup.delimiters, row=s.row if setup.session_rows else 1)
-        for s in sessions
-    ]
-    train.train(
-        model,
-        sessions,
-        setup.training,
-        setup.windows,
-        size=setup.size,
-        seed=seed,
-        label=f"{variant}, seed {seed}",
-    )
-    latents = tokens.latents(setup.size, setup.windows)
-    return evaluate.scores(model, latents, sessions, "test", setup.windows)
+    setup = VARIANTS[variant](full)
+    size, windows = setup.size, setup.windows
+    model, sessions = build(setup)
+    label = f"{variant}, seed {setup.seed}"
+    model.to(train.device())
+    train.train(model, sessions, setup.training, windows, size=size, seed=setup.seed, label=label)
+    return evaluate.scores(model, tokens.latents(size, windows), sessions, "test", windows)

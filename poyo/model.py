@@ -62,9 +62,7 @@ class SelfAttention(Attention):
         to_q, to_kv = self.to_qkv.weight.split([width, 2 * width])
         x = self.norm(x)
         q, kv = F.linear(x, to_q), F.linear(x, to_kv)  # (B, L, HK), (B, L, 2HK)
-        out = attend(
-            q, kv, rotation, rotation, dropout=self.p, rotate_values=self.rotate_values
-        )
+        out = attend(q, kv, rotation, rotation, dropout=self.p, rotate_values=self.rotate_values)
         return self.to_out(out)
 
 
