@@ -159,6 +159,20 @@ class Adapt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ablations:
+    """The study of 09_ablations: what differs from `pretrain` in each variant's training.
+
+    sessions: how many per task of the first dataset.
+    """
+
+    sessions: int
+    steps: int
+    batch_size: int
+    lr: float
+    embedding_lr: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Wiener:
     """Bin width and reach to each side of a sample, seconds; ridge penalties tried on valid."""
 
@@ -205,6 +219,7 @@ class Params:
     models: dict[str, Model]
     runs: tuple[str, ...]
     adapt: Adapt
+    ablations: Ablations
     wiener: Wiener
     own: Training
     speed: Speed

@@ -20,6 +20,8 @@ from .config import SIZES, Size
 class Attention(nn.Module):
     """What both attentions share: widths, dropout of attention weights."""
 
+    rotate_values = True  # values turn with their time, too, but never in the decoder
+
     def __init__(self, *, dim: int, heads: int, dropout: float):
         super().__init__()
         self.dropout = dropout
@@ -60,7 +62,8 @@ class SelfAttention(Attention):
         to_q, to_kv = self.to_qkv.weight.split([width, 2 * width])
         x = self.norm(x)
         q, kv = F.linear(x, to_q), F.linear(x, to_kv)  # (B, L, HK), (B, L, 2HK)
-        return self.to_out(attend(q, kv, rotation, rotation, dropout=self.p))
+        out = attend(q, kv, rotation, rotation, dropout=self.p, rotate_values=self.rotate_values)
+        return self.to_out(out)
 
 
 class Dropout(nn.Dropout):
@@ -187,7 +190,13 @@ class POYO(nn.Module):
         """Latents (L, D) gather B windows' tokens (n, 2HK), `lengths` of each: -> (B, L, D)."""
         q = self.enc_atn.queries(z)[None]  # (1, L, HK)
         out = attend(
-            q, tokens[None], latent_time, token_time, lengths=lengths, dropout=self.enc_atn.p
+            q,
+            tokens[None],
+            latent_time,
+            token_time,
+            lengths=lengths,
+            dropout=self.enc_atn.p,
+            rotate_values=self.enc_atn.rotate_values,
         )
         z = z + self.enc_atn.to_out(out)
         return z + self.enc_ffn(z)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .config import SIZES, Windows
+from .config import SIZES, Size, Windows
 from .intervals import contains
 from .recording import Recording
 from .sources import Readout, readout_of
@@ -26,6 +26,7 @@ class Session:
     """A recording with its readout and its rows in the vocabularies, ready to be cut.
 
     times: (T,) seconds of the behaviour samples; target: (T, 2) in the recording's unit.
+    delimiters: whether units get START and END tokens.
     """
 
     recording: Recording
@@ -36,6 +37,7 @@ class Session:
     target: np.ndarray
     weight_edges: np.ndarray  # (E,) where the loss weight changes, and the E + 1 weights between
     weight_values: np.ndarray
+    delimiters: bool = True
 
     @property
     def id(self) -> str:
@@ -96,12 +98,12 @@ def _weights(recording: Recording, readout: Readout) -> tuple[np.ndarray, np.nda
     return edges, values
 
 
-def latents(size: str, windows: Windows) -> dict[str, Tensor]:
+def latents(size: str | Size, windows: Windows) -> dict[str, Tensor]:
     """The latent grid: K embeddings repeated at the middle of every latent step (section 2.2).
 
     Returns latent_index (L,) and latent_timestamps (L,), L = K * length / latent_step.
     """
-    per_step = SIZES[size].latents_per_step
+    per_step = (SIZES[size] if isinstance(size, str) else size).latents_per_step
     steps = torch.arange(round(windows.length / windows.latent_step))
     middle = (steps + 0.5) * windows.latent_step
     return {
@@ -160,11 +162,16 @@ def _tokens(session: Session, start: float, length: float, kept: np.ndarray | No
     unit = np.asarray(recording.spike_units[lo:hi])
     time = np.asarray(recording.spike_times[lo:hi]) - start
     if kept is not None and not kept.all():
-        spikes = kept[unit]
-        unit, time, rows = unit[spikes], time[spikes], rows[kept]
-    n, u = len(unit), len(rows)
+        heard = kept[unit]
+        unit, time, rows = unit[heard], time[heard], rows[kept]
+    spikes = session.unit_rows[unit]
+    if not session.delimiters:
+        rows = rows[:0]
+        if len(spikes) == 0:  # attention needs something to read: a spike of row 0, no unit
+            spikes, time = np.zeros(1, dtype=rows.dtype), np.zeros(1)
+    n, u = len(spikes), len(rows)
     return {
-        "input_unit_index": np.concatenate([rows, rows, session.unit_rows[unit]]),
+        "input_unit_index": np.concatenate([rows, rows, spikes]),
         "input_timestamps": np.concatenate(
             [np.zeros(u), np.full(u, length), time], dtype=np.float32
         ),

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import ROOT, checkpoint, evaluate, optim, threads
 from .attention import seeded
-from .config import Training, Windows, to_dict
+from .config import Size, Training, Windows, to_dict
 from .model import POYO, Attention
 from .sampling import TrainingWindows, keep_units
 from .tokens import Session, cut, latents
@@ -62,7 +62,7 @@ def train(
     training: Training,
     windows: Windows,
     *,
-    size: str,
+    size: str | Size,
     seed: int,
     label: str,
 ) -> list[dict]:
@@ -171,7 +171,7 @@ def run_hash(
 ) -> str:
     """A name for all that determines a run: config, seed, data, first weights, code."""
     digest = hashlib.sha256()
-    facts = [to_dict(training), to_dict(windows), seed, torch.__version__]
+    facts = [to_dict(training), to_dict(windows), seed, torch.__version__, type(model).__name__]
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(module.read_bytes())
@@ -180,6 +180,7 @@ def run_hash(
     for session in sessions:
         recording = session.recording
         digest.update(f"{session.id} {session.readout} {session.row}".encode())
+        digest.update(str(session.delimiters).encode())
         digest.update(session.unit_rows.tobytes())
         arrays = recording.spike_times, recording.spike_units, session.times, session.target
         for array in arrays:

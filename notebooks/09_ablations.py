@@ -1,0 +1,121 @@
+# %% [markdown]
+# # 9. What each part is for
+#
+# A part of a model earns its place when the model is worse without it. Here POYO is trained
+# again and again from scratch, on the same few sessions, the same steps, the same seed, each time
+# with one thing taken away or changed, and decodes the same test trials.
+#
+# The trainings are short, so read the table with care: it says what helps POYO *learn from little
+# in few steps*, on these sessions. With the paper's data and budget some differences may shrink
+# and others grow.
+
+# %% tags=["parameters"]
+seed = 0
+
+# %%
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from poyo import ROOT, ablations, config, sources, threads
+
+plt.style.use("poyo.style")
+params = config.load()
+threads.use(params.threads)
+
+# %% [markdown]
+# ## 9.1 The setup all variants share
+#
+# The first sessions of each task of one animal. Only test trials that the longest context tried
+# (2 s) fits in are kept, so that every variant answers for the same samples.
+
+# %%
+study = params.ablations
+pretrain = sources.load_corpus(ROOT / "runs/data")["pretrain"]
+full = ablations.Setup(
+    recordings=ablations.few(pretrain, study.sessions),
+    size=config.SIZES[params.size],
+    windows=params.windows,
+    training=replace(
+        params.pretrain,
+        steps=study.steps,
+        batch_size=study.batch_size,
+        lr=study.lr,
+        embedding_lr=study.embedding_lr,
+        eval_every=study.steps,
+    ),
+    seed=seed,
+)
+for recording in full.recordings:
+    print(f"{recording.session_id}: {len(recording.unit_ids)} units")
+print(f"{study.steps} steps of {study.batch_size} windows for each of {len(ablations.VARIANTS)}")
+
+# %% [markdown]
+# ## 9.2 The variants, and what one would expect
+#
+# - **No delimiters.** Without START and END tokens a silent unit is indistinguishable from one
+#   that was not recorded. In a session whose units are always the same, silence can also be told
+#   from what is missing, so the loss should be moderate; unit dropout, which removes units at
+#   random, makes it larger.
+# - **Values not rotated.** Rotated queries and keys decide *where* attention looks by time
+#   differences. If values turn too, what is read also carries *how long before or after* it lay.
+#   Without it, many spikes of a unit at different lags are harder to tell apart.
+# - **Sinusoidal time.** Sines and cosines of time are added to tokens, latents and queries, as in
+#   the first transformers. Relations in time then have to be learned from absolute times: moving a
+#   window by 0.1 s is news to this model and none to the full one.
+# - **No unit dropout.** All units in every window: less noise in training, and with few steps that
+#   may help. Unit dropout is meant against overfitting to single neurons, which takes longer.
+# - **One session row.** All sessions ask with the same query. What differs between them (task,
+#   gain, frame) must then come through the unit embeddings, which are each session's own.
+# - **Latents**, half and twice as many: how wide the bottleneck is.
+# - **Windows** of 0.5 s and of 2 s, with as many seconds of data in a step: how much context.
+# - **Jitter and bins.** Spikes are moved by Gaussian noise, or to the middle of a bin, in training
+#   and test alike: how much of the precise timing is used.
+#
+# About the last: **simulated spikes have no secret in their fine timing.** In the simulation a
+# unit's rate is given every 10 ms (and linear between), and spikes are drawn from it by a renewal
+# process, on no grid. So 1 ms of jitter or bins of 5 ms destroy nothing, and a difference there
+# is the luck of a training run: it is *the yardstick for all other differences*. At 100 ms the
+# rates themselves are smeared. Whether real cortex says more in milliseconds cannot be asked of
+# this corpus; with `corpus: poyo_mp` the same page asks it.
+
+# %% [markdown]
+# ## 9.3 All of them
+
+# %%
+rows = []
+for variant in ablations.VARIANTS:
+    r2 = ablations.run(variant, full)
+    rows += [{"variant": variant, "session_id": s, "r2": round(x, 4)} for s, x in r2.items()]
+scores = pd.DataFrame(rows)
+
+# %%
+table = scores.pivot(index="variant", columns="session_id", values="r2")
+table = table.loc[[*ablations.VARIANTS], [r.session_id for r in full.recordings]]
+difference = table - table.loc["full"]
+table.assign(mean=table.mean(axis=1), to_full=difference.mean(axis=1)).round(3)
+
+# %% [markdown]
+# *Test R² of each session, their mean, and its difference to the full model.*
+
+# %%
+shown = difference.drop(index="full")[::-1]
+fig, ax = plt.subplots(figsize=(6.5, 3.8))
+noise = shown.filter(regex="jitter 1 ms|bins of 5 ms", axis=0).abs().mean(axis=1).max()
+ax.axvspan(-noise, noise, color="0.9", lw=0)
+ax.axvline(0, color="0.5", lw=0.8)
+ax.barh(shown.index, shown.mean(axis=1), color="0.75", height=0.7)
+for session in shown:
+    ax.plot(shown[session], shown.index, "o", color="C0", ms=3, mfc="none")
+ax.set(xlabel="test R² minus that of the full model")
+plt.show()
+
+# %% [markdown]
+# *Bars: mean over sessions; circles: each session. Grey: the larger of the mean differences of
+# 1 ms of jitter and bins of 5 ms, changes that take nothing away: a smaller one is none.*
+
+# %%
+folder = ROOT / "runs/ablations" / str(seed)
+folder.mkdir(parents=True, exist_ok=True)
+scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")

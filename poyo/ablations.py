@@ -1,0 +1,244 @@
+"""POYO with one thing taken away at a time, each variant trained from scratch like the full model.
+
+A `Setup` says all that determines a training; a variant is a function from the full model's setup
+to its own. `VARIANTS` is the study.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import evaluate, tokens, train
+from .attention import HEAD, T_MAX, T_MIN, attend
+from .config import Size, Training, Windows
+from .intervals import contains
+from .model import POYO, Attention
+from .recording import Recording
+from .sources import READOUTS
+from .vocabulary import units_and_sessions
+
+LONGEST = 2.0  # s, of the contexts tried
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """All that determines a training from scratch.
+
+    delimiters: whether units get START and END tokens. session_rows: whether each session has a
+    row of its own, else all share one.
+    """
+
+    recordings: list[Recording]
+    size: Size
+    windows: Windows
+    training: Training
+    seed: int
+    model: type[POYO] = POYO
+    delimiters: bool = True
+    session_rows: bool = True
+
+
+def few(recordings: list[Recording], n: int) -> list[Recording]:
+    """The first n sessions of each task of the first dataset.
+
+    Of their test trials those stay that the longest window fits in: every variant is scored on
+    the same samples.
+    """
+    first, chosen = recordings[0].brainset, []
+    for task in [task for brainset, task in READOUTS if brainset == first]:
+        its = [r for r in recordings if r.brainset == first and r.session_id.endswith(task)]
+        for r in its[:n]:
+            test = r.splits["test"]
+            test = test[test[:, 1] - test[:, 0] >= LONGEST - 1e-6]
+            chosen.append(replace(r, splits=r.splits | {"test": test}))
+    return chosen
+
+
+# --- spikes ---------------------------------------------------------------------------------
+
+
+def jitter(recording: Recording, sd: float, seed: int) -> Recording:
+    """Every spike moved by Gaussian noise of `sd` seconds."""
+    noise = np.random.default_rng(seed).normal(0, sd, len(recording.spike_times))
+    return _moved(recording, recording.spike_times + noise)
+
+
+def binned(recording: Recording, width: float) -> Recording:
+    """Every spike moved to the middle of its bin of `width` seconds; bins start at time 0."""
+    return _moved(recording, (np.floor(recording.spike_times / width) + 0.5) * width)
+
+
+def _moved(recording: Recording, times: np.ndarray) -> Recording:
+    """The recording with its spikes at `times` (S,); one that would leave the domain stays."""
+    times = np.where(contains(recording.domain, times), times, recording.spike_times)
+    order = np.argsort(times, kind="stable")
+    units = np.asarray(recording.spike_units)[order]
+    return replace(recording, spike_times=times[order], spike_units=units)
+
+
+# --- models ---------------------------------------------------------------------------------
+
+
+class StillValues(POYO):
+    """Time turns queries and keys only: it says where to look, not where what was read lay."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.rotate_values = False
+
+
+class SinusoidalTime(nn.Module):
+    """Times to features: sines and cosines (Vaswani et al. 2017), periods as in RotaryTime.
+
+    Of amplitude 0.1: at 1 the time drowns embeddings that start at 0.02, at 0.03 training is
+    slower, too.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        first, last = math.log10(T_MIN), math.log10(T_MAX)
+        period = torch.logspace(first, last, dim // 2, dtype=torch.float64)
+        self.register_buffer("omega", (2 * math.pi / period).float())
+
+    def forward(self, times: Tensor) -> Tensor:
+        """times: (..., T) seconds. Returns (..., T, D)."""
+        angle = times.float()[..., None] * self.omega
+        return 0.1 * torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+class Sinusoidal(POYO):
+    """Time is added to tokens, latents and queries; nothing turns.
+
+    `forward` is POYO's: the times it hands on are here what is added, and attention gets
+    rotations by nothing.
+    """
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.rotary_emb = SinusoidalTime(self.readout.in_features)
+        still = torch.ones(1, HEAD // 4, dtype=torch.complex64)  # serves any number of times
+        self.register_buffer("still", still, persistent=False)
+
+    def tokens(self, unit_index: Tensor, token_type: Tensor) -> Tensor:
+        """Units and types (n,) -> (n, D). A key depends on its time, too: no table serves."""
+        return self.unit_emb(unit_index) + self.token_type_emb(token_type)
+
+    def encode(self, z, latent_time, tokens, token_time, lengths: list[int]) -> Tensor:
+        tokens = self.enc_atn.keys_values(tokens + token_time)
+        return super().encode(z + latent_time, self.still, tokens, self.still, lengths)
+
+    def process(self, z: Tensor, latent_time: Tensor) -> Tensor:
+        return super().process(z, self.still)
+
+    def decode(self, z, latent_time, session_index, timestamps, mask) -> Tensor:
+        query = self.session_emb(session_index)[:, None] + self.rotary_emb(timestamps)  # (B, Q, D)
+        out = attend(
+            self.dec_atn.queries(query),
+            self.dec_atn.keys_values(z),
+            self.still,
+            self.still,
+            dropout=self.dec_atn.p,
+            rotate_values=False,
+        )
+        o = (query + self.dec_atn.to_out(out))[mask]  # (m, D)
+        return self.readout(o + self.dec_ffn(o))
+
+
+# --- the study ------------------------------------------------------------------------------
+
+ALL_UNITS = (10**6,) * 3  # unit dropout leaves sessions alone that have fewer units than its least
+Change = Callable[[Setup], Setup]
+
+
+def _with(**fields) -> Change:
+    return lambda setup: replace(setup, **fields)
+
+
+def _within(section: str, **fields) -> Change:
+    return lambda setup: replace(setup, **{section: replace(getattr(setup, section), **fields)})
+
+
+def _latents(factor: float) -> Change:
+    return lambda setup: _within(
+        "size", latents_per_step=round(factor * setup.size.latents_per_step)
+    )(setup)
+
+
+def _context(length: float) -> Change:
+    """Windows of `length` seconds that overlap as much, and as many seconds of them in a step."""
+
+    def change(setup: Setup) -> Setup:
+        factor = length / setup.windows.length
+        batch = max(1, round(setup.training.batch_size / factor))
+        step = factor * setup.windows.eval_step
+        setup = _within("windows", length=length, eval_step=step)(setup)
+        return _within("training", batch_size=batch)(setup)
+
+    return change
+
+
+def _spikes(move: Callable[[Recording, Setup], Recording]) -> Change:
+    return lambda setup: replace(setup, recordings=[move(r, setup) for r in setup.recordings])
+
+
+def _jitter(sd: float) -> Change:
+    return _spikes(lambda recording, setup: jitter(recording, sd, setup.seed))
+
+
+def _bins(width: float) -> Change:
+    return _spikes(lambda recording, setup: binned(recording, width))
+
+
+VARIANTS: dict[str, Change] = {
+    "full": _with(),
+    "no delimiters": _with(delimiters=False),
+    "values not rotated": _with(model=StillValues),
+    "sinusoidal time": _with(model=Sinusoidal),
+    "no unit dropout": _within("training", unit_dropout=ALL_UNITS),
+    "one session row": _with(session_rows=False),
+    "half the latents": _latents(0.5),
+    "twice the latents": _latents(2),
+    "0.5 s windows": _context(0.5),
+    "2 s windows": _context(LONGEST),
+    "jitter 1 ms": _jitter(0.001),
+    "jitter 10 ms": _jitter(0.010),
+    "jitter 100 ms": _jitter(0.100),
+    "bins of 5 ms": _bins(0.005),
+    "bins of 20 ms": _bins(0.020),
+    "bins of 50 ms": _bins(0.050),
+}
+"""What is changed of the full model's setup, by name. Spikes move in training and test alike."""
+
+
+def build(setup: Setup) -> tuple[POYO, list[tokens.Session]]:
+    """The untrained model of a setup, its weights drawn from the seed, and its sessions."""
+    units, rows = units_and_sessions(setup.recordings)
+    torch.manual_seed(setup.seed)
+    model = setup.model(size=setup.size, units=len(units), sessions=len(rows))
+    sessions = [tokens.prepare(recording, units, rows) for recording in setup.recordings]
+    sessions = [replace(session, delimiters=setup.delimiters) for session in sessions]
+    if not setup.session_rows:
+        sessions = [replace(session, row=sessions[0].row) for session in sessions]
+    return model, sessions
+
+
+def run(variant: str, full: Setup) -> dict[str, float]:
+    """Train a variant of the full model from scratch: R² on the test trials by session id.
+
+    A run that was interrupted continues, as `train.train` does.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"no variant {variant!r}; known: {', '.join(VARIANTS)}")
+    setup = VARIANTS[variant](full)
+    size, windows = setup.size, setup.windows
+    model, sessions = build(setup)
+    label = f"{variant}, seed {setup.seed}"
+    model.to(train.device())
+    train.train(model, sessions, setup.training, windows, size=size, seed=setup.seed, label=label)
+    return evaluate.scores(model, tokens.latents(size, windows), sessions, "test", windows)

@@ -1,0 +1,206 @@
+"""What each ablation takes away, and that it takes nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from poyo import ROOT, ablations, config
+from poyo.ablations import VARIANTS, Setup, Sinusoidal, StillValues, binned, build, jitter, run
+from poyo.config import SIZES
+from poyo.intervals import contains
+from poyo.model import POYO
+from poyo.sampling import keep_units
+from poyo.tokens import SPIKE, cut, latents
+from poyo.train import run_hash, train
+
+STARTS = np.array([3.0, 20.5, 33.3, 50.1])
+
+
+@pytest.fixture
+def full(simulated, easy, windows) -> Setup:
+    """The full model on the smoke profile, two steps; two sessions, one of each brainset."""
+    params = config.load(ROOT / "profiles/smoke.yaml")
+    training = replace(params.pretrain, steps=2, eval_every=2)
+    recordings = [simulated, easy(seconds=30.0)]
+    size = SIZES[params.size]
+    return Setup(recordings=recordings, size=size, windows=windows, training=training, seed=0)
+
+
+def window(session, setup, starts=STARTS) -> dict[str, torch.Tensor]:
+    which = np.zeros(len(starts), dtype=int)
+    return cut([session], which, starts, 1.0) | latents(setup.size, setup.windows)
+
+
+# --- spikes -----------------------------------------------------------------------------------
+
+
+def changed(recording, moved) -> np.ndarray:
+    """Checks what any move of spikes keeps. Returns the times by unit, before and after."""
+    assert (np.diff(moved.spike_times) >= 0).all()
+    assert contains(moved.domain, moved.spike_times).all()
+    counts = [np.bincount(r.spike_units, minlength=len(r.unit_ids)) for r in (recording, moved)]
+    np.testing.assert_array_equal(*counts)
+    assert moved.splits == recording.splits and moved.behavior == recording.behavior
+    by_unit = [r.spike_times[np.argsort(r.spike_units, kind="stable")] for r in (recording, moved)]
+    return np.array(by_unit)
+
+
+@pytest.mark.parametrize("sd", [0.001, 0.010, 0.100])
+def test_jitter_moves_spikes_by_as_much_as_asked(easy, sd):
+    one = easy(units=1, seconds=300.0)
+    # far apart, so that noise does not change their order and each one's move is seen
+    apart = replace(one, spike_times=np.arange(0.5, 300, 1.0), spike_units=np.zeros(300, int))
+    before, after = changed(apart, jitter(apart, sd, seed=0))
+    assert (after - before).std() == pytest.approx(sd, rel=0.15)
+    assert abs((after - before).mean()) < 4 * sd / 300**0.5
+
+
+def test_jitter_keeps_what_is_not_time_and_is_seeded(simulated):
+    moved = jitter(simulated, 0.1, seed=3)
+    changed(simulated, moved)
+    assert np.array_equal(moved.spike_times, jitter(simulated, 0.1, seed=3).spike_times)
+    assert not np.array_equal(moved.spike_times, jitter(simulated, 0.1, seed=4).spike_times)
+    assert np.array_equal(jitter(simulated, 0.0, seed=3).spike_times, simulated.spike_times)
+
+
+@pytest.mark.parametrize("width", [0.005, 0.020, 0.050])
+def test_bins_put_spikes_on_a_grid_in_their_bin(simulated, width):
+    moved = binned(simulated, width)
+    before, after = changed(simulated, moved)  # no order within a unit changes
+    steps = moved.spike_times / width
+    np.testing.assert_allclose(steps - np.floor(steps), 0.5, atol=1e-6)
+    assert np.abs(after - before).max() <= width / 2 + 1e-9
+    assert np.array_equal(np.floor(before / width), np.floor(after / width))
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+
+def test_without_delimiters_a_window_loses_two_tokens_a_unit_and_nothing_else(full):
+    model, sessions = build(full)
+    bare = replace(sessions[0], delimiters=False)
+    batch, less = window(sessions[0], full), window(bare, full)
+    lost = batch["input_mask"].sum(1) - less["input_mask"].sum(1)
+    assert (lost == 2 * len(bare.unit_rows)).all()
+    hidden = batch["input_mask"] & (batch["input_token_type"] == SPIKE)
+    torch.testing.assert_close(model.eval()(**less), model(**batch | {"input_mask": hidden}))
+
+
+def silent(recording, begin: float, end: float):
+    heard = (recording.spike_times < begin) | (recording.spike_times >= end)
+    times, units = recording.spike_times[heard], recording.spike_units[heard]
+    return replace(recording, spike_times=times, spike_units=units)
+
+
+def test_a_silent_window_without_delimiters_reads_one_token_of_no_unit(full, easy):
+    quiet = replace(full, recordings=[silent(easy(seconds=30.0), 2.0, 30.0)], delimiters=False)
+    model, (session,) = build(quiet)
+    batch = window(session, full, np.array([0.5, 5.0]))
+    assert batch["input_mask"].sum(1).tolist()[1] == 1
+    assert batch["input_unit_index"][1, 0] == 0
+    alone = window(session, full, np.array([5.0]))
+    torch.testing.assert_close(model.eval()(**alone)[0], model(**batch)[1])
+    assert np.isfinite([*run("no delimiters", quiet).values()]).all()
+
+
+# --- models -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[POYO, StillValues, Sinusoidal])
+def model(request, full) -> POYO:
+    return build(replace(full, model=request.param))[0].eval()
+
+
+def test_only_added_time_depends_on_when_a_window_began(model, full):
+    # values that do not turn keep this: they carry no time, and scores know differences only
+    batch = window(build(full)[1][0], full)
+    later = {f"{k}_timestamps": batch[f"{k}_timestamps"] + 0.25 for k in ("input", "latent")}
+    all_later = later | {"output_timestamps": batch["output_timestamps"] + 0.25}
+    out = model(**batch)
+    asked, moved = ((model(**batch | t) - out).abs().max() for t in (later, all_later))
+    if isinstance(model, Sinusoidal):
+        assert moved > 0.1 * asked
+    else:
+        assert moved < 0.01 * asked  # not 0: angles of 0.1 ms are rounded
+
+
+def test_values_that_do_not_turn_make_another_model_of_the_same_weights(full):
+    (one, sessions), (two, _) = build(full), build(replace(full, model=StillValues))
+    batch = window(sessions[0], full)
+    for (key, value), (other, same) in zip(one.state_dict().items(), two.state_dict().items()):
+        assert key == other and torch.equal(value, same)
+    assert (one.eval()(**batch) - two.eval()(**batch)).abs().max() > 1e-3
+
+
+def test_a_batch_is_only_a_way_to_compute(model, full):
+    session = build(full)[1][0]
+    together = model(**window(session, full))
+    for i, start in enumerate(STARTS):
+        alone = model(**window(session, full, np.array([start])))
+        torch.testing.assert_close(alone[0], together[i, : alone.shape[1]], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [StillValues, Sinusoidal])
+def test_a_changed_model_learns(easy, full, training, kind):
+    setup = replace(full, recordings=[easy(seconds=30.0)], model=kind)
+    model, sessions = build(setup)
+    longer = replace(training, steps=80, batch_size=8, lr=5e-3, embedding_lr=1e-2, eval_every=10)
+    history = train(model, sessions, longer, full.windows, size=full.size, seed=0, label="learns")
+    assert history[-1]["loss"] < 0.85 * history[0]["loss"]
+
+
+# --- the study --------------------------------------------------------------------------------
+
+
+def test_every_variant_trains_and_scores(full):
+    names = [recording.session_id for recording in full.recordings]
+    for variant in VARIANTS:
+        r2 = run(variant, full)
+        assert list(r2) == names and np.isfinite([*r2.values()]).all(), variant
+
+
+def test_no_variant_resumes_from_another(full):
+    setups = [change(full) for change in VARIANTS.values()]
+    hashes = [run_hash(*build(s), s.training, s.windows, s.seed) for s in setups]
+    assert len(set(hashes)) == len(VARIANTS)
+
+
+def test_what_the_variants_set(full):
+    of = {name: change(full) for name, change in VARIANTS.items()}
+    assert of["full"] == full
+    assert of["half the latents"].size.latents_per_step == full.size.latents_per_step / 2
+    assert of["twice the latents"].size.latents_per_step == full.size.latents_per_step * 2
+    for name, length in (("0.5 s windows", 0.5), ("2 s windows", 2.0)):
+        windows, batch = of[name].windows, of[name].training.batch_size
+        assert (windows.length, windows.eval_step) == (length, length / 2)
+        assert batch * length == full.training.batch_size * full.windows.length
+
+
+def test_one_session_row_is_shared(full):
+    for variant, rows in (("full", [1, 2]), ("one session row", [1, 1])):
+        assert [s.row for s in build(VARIANTS[variant](full))[1]] == rows
+
+
+def test_without_unit_dropout_all_units_are_heard(full):
+    training = VARIANTS["no unit dropout"](full).training
+    kept = keep_units(build(full)[1], np.array([0, 1]), training.unit_dropout, (0,))
+    assert all(mask.all() for mask in kept)
+
+
+def test_an_unknown_variant_names_the_known(full):
+    with pytest.raises(ValueError, match=r"no variant 'all'; known: full, no delimiters, .*50 ms"):
+        run("all", full)
+
+
+def test_few_takes_the_first_of_each_task_and_trials_for_the_longest_window(simulated):
+    def named(name, brainset="sim-perich", test=((1.0, 2.5), (3.0, 5.0))):
+        splits = simulated.splits | {"test": np.array(test)}
+        return replace(simulated, session_id=name, brainset=brainset, splits=splits)
+
+    names = [f"{a}_{t}_reaching" for a in "abc" for t in ("center_out", "random_target")]
+    recordings = [*map(named, names), named("i_random_target_reaching", "sim-odoherty")]
+    chosen = ablations.few(recordings, 2)
+    assert [r.session_id for r in chosen] == [*names[0:4:2], *names[1:4:2]]
+    assert all(r.splits["test"].tolist() == [[3.0, 5.0]] for r in chosen)
