@@ -6,6 +6,7 @@ models of the population's activity that a linear readout turns into velocity.
 
 import math
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from . import threads
 from .attention import seeded
 from .baseline_networks import NETWORKS
-from .config import Baselines, Network, Wiener, Windows
+from .config import Baselines, Draws, Grid, Network, Wiener, Windows
 from .evaluate import Decoded, evaluated_samples, fitting, r2_score
 from .intervals import contains
 from .sampling import TrainingWindows, grid
@@ -141,22 +142,26 @@ def fit(
     return _fit(method, session, config, params, windows, seed)[1]
 
 
-def configurations(method: str, params: Baselines, seed: int) -> tuple[Network, ...]:
-    """What a search tries: the grid of params, for LFADS random draws from its ranges."""
+def _section(method: str, params: Baselines) -> Grid | Draws:
     if method not in NETWORKS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(NETWORKS)}")
-    grid_ = getattr(params, method)
+    return getattr(params, method)
+
+
+def configurations(method: str, params: Baselines, seed: int) -> tuple[Network, ...]:
+    """What a search tries: the grid of params, for LFADS random draws from its ranges."""
+    section = _section(method, params)
     if method != "lfads":
-        return grid_.tried
+        return section.tried
     rng = np.random.default_rng((seed, 6))  # "Auto": a search over what its result hangs on
     return tuple(
         Network(
-            width=grid_.width,
-            dropout=round(rng.uniform(*grid_.dropout), 3),
-            lr=round(float(np.exp(rng.uniform(*np.log(grid_.lr)))), 6),
-            kl=round(float(np.exp(rng.uniform(*np.log(grid_.kl)))), 4),
+            width=section.width,
+            dropout=round(rng.uniform(*section.dropout), 3),
+            lr=round(float(np.exp(rng.uniform(*np.log(section.lr)))), 6),
+            kl=round(float(np.exp(rng.uniform(*np.log(section.kl)))), 4),
         )
-        for _ in range(grid_.candidates)
+        for _ in range(section.candidates)
     )
 
 
@@ -177,7 +182,10 @@ def _fit(
             for d, r in zip(domains[1:], rows)
         )
     rows = [_train_samples(session, domains[0], params.bin), *rows]
-    features = [stitched(network, session, d, r, params, windows) for d, r in zip(domains, rows)]
+    lags = [round(lag / params.bin) for lag in params.lags]
+    features = [
+        stitched(network, session, d, r, params, windows, lags) for d, r in zip(domains, rows)
+    ]
     return _linear(session, rows, features, params.ridge)
 
 
@@ -191,6 +199,7 @@ def _trained(
 
     Supervised ones learn from POYO's loss, taken at the middle of each bin.
     """
+    steps = _section(method, params).steps
     domain, bins = session.recording.splits["train"], round(windows.length / params.bin)
     stream = TrainingWindows([domain], windows.length, seed)
     seen = counted(session, stream.epoch(0)[1], bins, params.bin)
@@ -198,7 +207,7 @@ def _trained(
         torch.manual_seed(seed)
         more = (round(params.reach / params.bin),) if method == "mlp" else ()
         network = NETWORKS[method](seen, config, *more)
-    steps, pad = getattr(params, method).steps, getattr(network, "pad", 0)
+    pad = getattr(network, "pad", 0)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.lr, weight_decay=params.weight_decay, fused=True
     )
@@ -249,19 +258,24 @@ def stitched(
     rows: np.ndarray,
     params: Baselines,
     windows: Windows,
+    lags: Sequence[int] = (0,),
 ) -> np.ndarray:
-    """What a network gives at the samples `rows` (R,) in `domain`: (R, F).
+    """What a network gives at the samples `rows` (R,) in `domain`: (R, F), F features per lag.
 
     The windows are those of `evaluate.decode`. In each, the outputs at the bins' middles are
-    interpolated to the samples; what several windows say of a sample is averaged.
+    interpolated to the samples; what several windows say of a sample is averaged. lags: in bins,
+    they end at the window's.
     """
     bins, pad = round(windows.length / params.bin), getattr(network, "pad", 0)
     times = np.asarray(session.times[rows])
     starts = grid(domain, windows.length, windows.eval_step)
+    shifted = [(np.arange(bins) + lag).clip(0, bins - 1) for lag in lags]
     total, count = None, np.zeros((len(rows), 1))
     for part in np.array_split(starts, -(-len(starts) // params.batch_size)):
         counts = counted(session, part - pad * params.bin, bins + 2 * pad, params.bin)
-        for start, y in zip(part, network(counts).double().numpy()):
+        outputs = network(counts).double().numpy()
+        outputs = np.concatenate([outputs[:, at] for at in shifted], axis=2)
+        for start, y in zip(part, outputs):
             # the last window may end a rounding error before its interval does
             lo, hi = times.searchsorted((start, start + windows.length + 1e-9))
             place = ((times[lo:hi] - start) / params.bin - 0.5).clip(0, bins - 1)

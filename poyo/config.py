@@ -162,8 +162,8 @@ class Baselines:
     """Networks on binned counts; of each method's configurations the best on valid is taken.
 
     bin: width, reach: what the MLP sees to each side, seconds. warmup: share of the steps; then
-    the learning rate falls by a cosine. ridge: penalties of the linear readouts of NDT and LFADS,
-    the best on valid is taken.
+    the learning rate falls by a cosine. lags: seconds from a moment at which the linear readouts
+    of NDT and LFADS see rates or factors; ridge: their penalties, the best on valid is taken.
     """
 
     bin: float
@@ -171,6 +171,7 @@ class Baselines:
     batch_size: int
     warmup: float
     weight_decay: float
+    lags: tuple[float, ...]
     ridge: tuple[float, ...]
     mlp: Grid
     gru: Grid

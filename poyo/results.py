@@ -18,10 +18,10 @@ from .sources import COLUMNS
 def collect(params: config.Params) -> None:
     """Gather the scores of every seed into table2, scores, curves and the headline metrics."""
     runs = ROOT / "runs"
-    baseline = pd.read_csv(runs / "baselines/scores.csv").rename(columns={"role": "column"})
-    parts = [baseline.assign(seed=params.seeds[0])]
-    curves = []
+    parts, curves = [], []
     for seed in params.seeds:
+        baseline = pd.read_csv(runs / f"baselines/{seed}/scores.csv").assign(seed=seed)
+        parts.append(baseline.rename(columns={"role": "column"}))
         pretrained = pd.read_csv(runs / f"pretrain/{seed}/scores.csv")
         pretrained = pretrained.assign(column="pretrain", method="multi_session", seed=seed)
         parts.append(pretrained[["column", "session_id", "method", "r2", "seed"]])
