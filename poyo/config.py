@@ -182,6 +182,65 @@ class Wiener:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Network:
+    """One configuration of a baseline network. kl: weight of LFADS's divergence, else unused."""
+
+    width: int
+    dropout: float
+    lr: float
+    kl: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Steps of training, and the configurations tried."""
+
+    steps: int
+    tried: tuple[Network, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """The same for LFADS: `candidates` are drawn, the rest lowest and highest."""
+
+    steps: int
+    width: int
+    candidates: int
+    lr: tuple[float, float]
+    dropout: tuple[float, float]
+    kl: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baselines:
+    """Networks on binned counts; of each method's configurations the best on valid is taken.
+
+    bin: width, reach: what the MLP sees to each side, seconds. warmup: share of the steps; then
+    the learning rate falls by a cosine. lags: seconds from a moment at which the linear readouts
+    of NDT and LFADS see rates or factors; ridge: their penalties, the best on valid is taken.
+    """
+
+    bin: float
+    reach: float
+    batch_size: int
+    warmup: float
+    weight_decay: float
+    lags: tuple[float, ...]
+    ridge: tuple[float, ...]
+    mlp: Grid
+    gru: Grid
+    ndt: Grid
+    ndt_supervised: Grid
+    eit: Grid
+    lfads: Draws
+
+    def __post_init__(self):
+        grids = self.mlp, self.gru, self.ndt, self.ndt_supervised, self.eit
+        if {len(grid.tried) for grid in grids} != {self.lfads.candidates}:
+            raise ConfigError("baselines: every method must try as many configurations")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Speed:
     """What 10_speed measures, and how long.
 
@@ -221,6 +280,7 @@ class Params:
     adapt: Adapt
     ablations: Ablations
     wiener: Wiener
+    baselines: Baselines
     own: Training
     speed: Speed
 
