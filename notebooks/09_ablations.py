@@ -78,10 +78,10 @@ print(f"{study.steps} steps of {study.batch_size} windows for each of {len(ablat
 #
 # About the last: **simulated spikes have no secret in their fine timing.** In the simulation a
 # unit's rate is given every 10 ms (and linear between), and spikes are drawn from it by a renewal
-# process, on no grid. So 1 ms of jitter or bins of 5 ms destroy next to nothing; a difference there
-# is the luck of a training run: it is *the yardstick for all other differences*. At 100 ms the
-# rates themselves are smeared. Whether real cortex says more in milliseconds cannot be asked of
-# this corpus; with `corpus: poyo_mp` the same page asks it.
+# process, on no grid. So 1 ms of jitter or bins of 5 ms destroy next to nothing; a difference
+# there is the luck of a training run: it is *the yardstick for all other differences*. At 100 ms
+# the rates themselves are smeared. Whether real cortex says more in milliseconds cannot be asked
+# of this corpus; with `corpus: poyo_mp` the same page asks it.
 
 # %% [markdown]
 # ## 9.3 All of them
@@ -116,8 +116,8 @@ ax.set(xlabel="test R² minus that of the full model")
 plt.show()
 
 # %% [markdown]
-# *Bars: mean over sessions; circles: each session. Grey: by how much 1 ms of jitter or bins of 5 ms,
-# which take next to nothing away, changed R² (mean size over sessions, the larger of the two).
+# *Bars: mean over sessions; circles: each session. Grey: by how much 1 ms of jitter or bins of
+# 5 ms, which take next to nothing away, changed R² (mean size over sessions, the larger of both).
 # That is a rough yardstick, from two trainings; a difference not well beyond it is none.*
 
 # %%
