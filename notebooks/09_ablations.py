@@ -6,8 +6,9 @@
 # with one thing taken away or changed, and decodes the same test trials.
 #
 # The trainings are short, so read the table with care: it says what helps POYO *learn from little
-# in few steps*, on these sessions. With the paper's data and budget some differences may shrink
-# and others grow.
+# in few steps*, on these sessions. A training starts on a plateau, where it decodes hardly more
+# than the mean, and a variant that leaves it later ends lower, whatever it would reach in the end.
+# With the paper's data and budget some differences may shrink and others grow.
 
 # %% tags=["parameters"]
 seed = 0
@@ -27,8 +28,9 @@ threads.use(params.threads)
 # %% [markdown]
 # ## 9.1 The setup all variants share
 #
-# The first sessions of each task of one animal. Only test trials that the longest context tried
-# (2 s) fits in are kept, so that every variant answers for the same samples.
+# The first session or sessions of each task of one dataset: few, because the plateau is longer the
+# more neurons have to be told apart. Only test trials that the longest context tried (2 s) fits in
+# are kept, so that every variant answers for the same samples.
 
 # %%
 study = params.ablations
@@ -69,16 +71,17 @@ print(f"{study.steps} steps of {study.batch_size} windows for each of {len(ablat
 # - **One session row.** All sessions ask with the same query. What differs between them (task,
 #   gain, frame) must then come through the unit embeddings, which are each session's own.
 # - **Latents**, half and twice as many: how wide the bottleneck is.
-# - **Windows** of 0.5 s and of 2 s, with as many seconds of data in a step: how much context.
+# - **Windows** of 0.5 s and of 2 s: how much context. A step still sees as many seconds of data,
+#   so the longer the window, the fewer windows it averages over.
 # - **Jitter and bins.** Spikes are moved by Gaussian noise, or to the middle of a bin, in training
 #   and test alike: how much of the precise timing is used.
 #
 # About the last: **simulated spikes have no secret in their fine timing.** In the simulation a
 # unit's rate is given every 10 ms (and linear between), and spikes are drawn from it by a renewal
-# process, on no grid. So 1 ms of jitter or bins of 5 ms destroy nothing, and a difference there
-# is the luck of a training run: it is *the yardstick for all other differences*. At 100 ms the
-# rates themselves are smeared. Whether real cortex says more in milliseconds cannot be asked of
-# this corpus; with `corpus: poyo_mp` the same page asks it.
+# process, on no grid. So 1 ms of jitter or bins of 5 ms destroy next to nothing; a difference
+# there is the luck of a training run: it is *the yardstick for all other differences*. At 100 ms
+# the rates themselves are smeared. Whether real cortex says more in milliseconds cannot be asked
+# of this corpus; with `corpus: poyo_mp` the same page asks it.
 
 # %% [markdown]
 # ## 9.3 All of them
@@ -94,7 +97,8 @@ scores = pd.DataFrame(rows)
 table = scores.pivot(index="variant", columns="session_id", values="r2")
 table = table.loc[[*ablations.VARIANTS], [r.session_id for r in full.recordings]]
 difference = table - table.loc["full"]
-table.assign(mean=table.mean(axis=1), to_full=difference.mean(axis=1)).round(3)
+means = {"mean": table.mean(axis=1), "minus full": difference.mean(axis=1)}
+table.rename(columns=lambda name: name.replace("_", " ")).assign(**means).round(3)
 
 # %% [markdown]
 # *Test R² of each session, their mean, and its difference to the full model.*
@@ -112,8 +116,9 @@ ax.set(xlabel="test R² minus that of the full model")
 plt.show()
 
 # %% [markdown]
-# *Bars: mean over sessions; circles: each session. Grey: the larger of the mean differences of
-# 1 ms of jitter and bins of 5 ms, changes that take nothing away: a smaller one is none.*
+# *Bars: mean over sessions; circles: each session. Grey: by how much 1 ms of jitter or bins of
+# 5 ms, which take next to nothing away, changed R² (mean size over sessions, the larger of both).
+# That is a rough yardstick, from two trainings; a difference not well beyond it is none.*
 
 # %%
 folder = ROOT / "runs/ablations" / str(seed)
