@@ -123,11 +123,11 @@ plt.show()
 #
 # Labelled trials cost an animal's patience. Here only some trials of a session are there to learn
 # from, a few to all; validation and test trials stay. A larger number holds the trials of a
-# smaller one.
+# smaller one. (First seed only: it is the sessions that differ.)
 
 # %%
 few = []
-for column in params.adapt.few:
+for column in params.adapt.few if seed == params.seeds[0] else []:
     for recording in columns[column]:
         for trials in params.adapt.trials:
             try:
@@ -144,7 +144,7 @@ for column in params.adapt.few:
                     {"column": column, "session_id": short.session_id, "method": name,
                      "trials": trials, "r2": round(result.r2, 4)}
                 )  # fmt: skip
-few = pd.DataFrame(few)
+few = pd.DataFrame(few, columns=["column", "session_id", "method", "trials", "r2"])
 few.pivot_table(index=["column", "method"], columns="trials", values="r2", sort=False).round(3)
 
 # %% [markdown]

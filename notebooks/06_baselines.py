@@ -18,9 +18,6 @@
 # All but the Wiener filter count spikes in bins of 20 ms. `ndt` and `lfads` learn the activity
 # without behaviour, from the train split; only their readout, a ridge regression, sees velocity.
 
-# %% tags=["parameters"]
-seed = 0
-
 # %%
 import pandas as pd
 
@@ -52,25 +49,34 @@ def networks(role):
 
 
 # %%
+common = params.baselines, params.windows
 scores, searches = [], []
 for role, recordings in corpus.items():
     units, names = vocabulary.units_and_sessions(recordings)
     sessions = [tokens.prepare(recording, units, names) for recording in recordings]
-    decoded = {"wiener": [baselines.wiener(s, params.wiener, params.windows) for s in sessions]}
+
+    def linear(session):
+        return baselines.wiener(session, params.wiener, params.windows)
+
+    filtered = threads.run(linear, sessions)
+    found = [("wiener", params.seeds[0], *one) for one in zip(sessions, filtered)]
     for method in networks(role):
-        common = params.baselines, params.windows
-        best, first, tried = baselines.search(method, sessions[0], *common, seed=seed)
+        first = params.seeds[0]
+        best, result, tried = baselines.search(method, sessions[0], *common, seed=first)
         row = {"role": role, "session_id": sessions[0].id, "method": method}
         searches += [row | config for config in tried]
+        others = [(s, seed) for seed in params.seeds for s in sessions][1:]
 
-        def again(session, method=method, best=best, common=common):
-            return baselines.fit(method, session, best, *common, seed=seed)
+        def again(one, method=method, best=best):
+            return baselines.fit(method, one[0], best, *common, seed=one[1])
 
-        decoded[method] = [first, *threads.run(again, sessions[1:])]
-    for method, results in decoded.items():
-        for session, result in zip(sessions, results):
-            row = {"role": role, "session_id": session.id, "method": method}
-            scores.append(row | {"r2": result.r2})
+        found.append((method, first, sessions[0], result))
+        results = threads.run(again, others)
+        found += [(method, seed, s, result) for (s, seed), result in zip(others, results)]
+    scores += [
+        {"role": role, "session_id": s.id, "method": method, "seed": seed, "r2": result.r2}
+        for method, seed, s, result in found
+    ]
 scores = pd.DataFrame(scores).round(4)
 columns = ["role", "session_id", "method", *config.Network.__annotations__, "valid_r2"]
 searches = pd.DataFrame(searches, columns=columns).round({"valid_r2": 4})
@@ -78,7 +84,7 @@ table = scores.pivot_table(index="method", columns="role", values="r2", sort=Fal
 table.round(3).astype(object).fillna("")
 
 # %% [markdown]
-# *R² on test trials, mean over the sessions of each role.* The Wiener filter is linear; what the
+# *R² on test trials, mean over the sessions of each role and seeds.* The Wiener filter is linear; what the
 # MLP and the GRU win is the nonlinearity of the neurons. What other sessions could have taught is
 # left to win for all of them.
 #
@@ -92,7 +98,7 @@ searches.drop(columns="session_id")
 # divergence, and R² on the validation trials, which chose.*
 
 # %%
-folder = ROOT / "runs/baselines" / str(seed)
+folder = ROOT / "runs/baselines"
 folder.mkdir(parents=True, exist_ok=True)
 scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")
 searches.to_csv(folder / "search.csv", index=False, lineterminator="\n")

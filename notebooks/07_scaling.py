@@ -162,7 +162,8 @@ for ax, column in zip(axes[0], columns):
     ax.set(title=sources.COLUMNS[column].replace(", ", "\n", 1), xlabel="gradient step")
 for ax, column in zip(axes[1], few):
     part = efficiency[(efficiency.column == column) & (efficiency.cost == "trials")]
-    for method, (_, color) in NAMES.items():
+    for method in part.method.unique():
+        color = NAMES[method][1]
         curve(ax, part[(part.method == method) & (part.x > 0)], color)
         full = results.estimate(
             part[(part.method == method) & (part.x == 0)].groupby("session_id")["r2"].mean()

@@ -82,7 +82,7 @@ def collect(params: config.Params) -> None:
 
     models = {name: every(f"pretrain/{name}-{{}}/scores.csv", model=name) for name in params.runs}
     sessions = [
-        every("baselines/{}/scores.csv").rename(columns={"role": "column"}),
+        pd.read_csv(ROOT / "runs/baselines/scores.csv").rename(columns={"role": "column"}),
         *(models[name].assign(column="pretrain", method=name) for name in SCOPES),
         every("adapt/{}/scores.csv"),
     ]
@@ -103,7 +103,7 @@ def collect(params: config.Params) -> None:
     csv(scaling, "scaling")
     csv(efficiency(pd.concat(curves), every("adapt/{}/few.csv"), scores), "efficiency")
     csv(every("ablations/{}/scores.csv"), "ablations")
-    csv(every("baselines/{}/search.csv"), "search")
+    csv(pd.read_csv(ROOT / "runs/baselines/search.csv"), "search")
     with replacing(FIGURES / "metrics.json") as scratch:
         scratch.write_text(json.dumps(headline(scores), indent=2) + "\n")
 

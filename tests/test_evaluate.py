@@ -72,7 +72,7 @@ def test_only_evaluated_samples_score():
 def test_predictions_of_overlapping_windows_are_averaged(
     easy, prepared, windows, chunk, monkeypatch
 ):
-    monkeypatch.setattr(threads, "CHUNK", chunk)
+    monkeypatch.setattr(threads, "CHUNK", (chunk, chunk))
     session = prepared(easy(seconds=30.0))[0]
     domain = intervals([2.0, 11.3], [5.21, 14.0])
     decoded = decode(Fake(), {}, session, domain, windows)

@@ -316,7 +316,7 @@ def a_batch(simulated, windows, starts):
 
 
 def test_the_loss_is_the_weighted_mean_over_samples(simulated, windows, monkeypatch):
-    monkeypatch.setattr(module.threads, "CHUNK", 3)  # 7 windows: the last part is shorter
+    monkeypatch.setattr(module.threads, "CHUNK", (3, 3))  # 7 windows: the last part is shorter
     model, batch, part = a_batch(simulated, windows, np.arange(7) * 4.1 + 3)
     loss = module.gradients(model.eval(), part, 7, (0,))
     with torch.no_grad():
@@ -348,7 +348,7 @@ def test_a_batch_without_weight_has_no_loss(simulated, windows):
 def test_the_number_of_threads_does_not_show_in_the_bytes(
     simulated, training, windows, scratch, monkeypatch, optimizer
 ):
-    monkeypatch.setattr(module.threads, "CHUNK", 2)
+    monkeypatch.setattr(module.threads, "CHUNK", (2, 2))
     alike = []
     for n in (1, 2, 3):
         module.threads.use(n)
