@@ -144,7 +144,9 @@ for column in params.adapt.few if seed == params.seeds[0] else []:
                     {"column": column, "session_id": short.session_id, "method": name,
                      "trials": trials, "r2": round(result.r2, 4)}
                 )  # fmt: skip
-few = pd.DataFrame(few, columns=["column", "session_id", "method", "trials", "r2"])
+few = pd.DataFrame(few, columns=["column", "session_id", "method", "trials", "r2"]).astype(
+    {"r2": float}
+)
 few.pivot_table(index=["column", "method"], columns="trials", values="r2", sort=False).round(3)
 
 # %% [markdown]

@@ -84,7 +84,7 @@ table = scores.pivot_table(index="method", columns="role", values="r2", sort=Fal
 table.round(3).astype(object).fillna("")
 
 # %% [markdown]
-# *R² on test trials, mean over the sessions of each role and seeds.* The Wiener filter is linear; what the
+# *R² on test trials, mean over sessions and seeds.* The Wiener filter is linear; what the
 # MLP and the GRU win is the nonlinearity of the neurons. What other sessions could have taught is
 # left to win for all of them.
 #
