@@ -71,8 +71,9 @@ print(f"{study.steps} steps of {study.batch_size} windows for each of {len(ablat
 # - **One session row.** All sessions ask with the same query. What differs between them (task,
 #   gain, frame) must then come through the unit embeddings, which are each session's own.
 # - **Latents**, half and twice as many: how wide the bottleneck is.
-# - **Windows** of 0.5 s and of 2 s: how much context. A step still sees as many seconds of data,
-#   so the longer the window, the fewer windows it averages over.
+# - **Windows** of 0.5 s and of 2 s: how much context. A step has as many windows as before,
+#   so longer ones also see more seconds of data. (With as many *seconds*, hence half the windows,
+#   a training on 2 s may not leave its plateau in these few steps.)
 # - **Jitter and bins.** Spikes are moved by Gaussian noise, or to the middle of a bin, in training
 #   and test alike: how much of the precise timing is used.
 #

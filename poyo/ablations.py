@@ -171,16 +171,12 @@ def _latents(factor: float) -> Change:
 
 
 def _context(length: float) -> Change:
-    """Windows of `length` seconds that overlap as much, and as many seconds of them in a step."""
-
-    def change(setup: Setup) -> Setup:
-        factor = length / setup.windows.length
-        batch = max(1, round(setup.training.batch_size / factor))
-        step = factor * setup.windows.eval_step
-        setup = _within("windows", length=length, eval_step=step)(setup)
-        return _within("training", batch_size=batch)(setup)
-
-    return change
+    """Windows of `length` seconds, as many in a step, overlapping as much in evaluation."""
+    return lambda setup: _within(
+        "windows",
+        length=length,
+        eval_step=length * setup.windows.eval_step / setup.windows.length,
+    )(setup)
 
 
 def _spikes(move: Callable[[Recording, Setup], Recording]) -> Change:
