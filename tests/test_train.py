@@ -76,6 +76,19 @@ def test_the_history_has_a_row_per_validation(simulated, training, windows, caps
     assert "test: step 12/12" in lines.err
 
 
+def test_the_weights_that_were_best_on_validation_stay(simulated, training, windows, monkeypatch):
+    scripted, seen = iter([0.1, 0.9, 0.3]), []
+
+    def scores(model, *_):
+        seen.append(weights(model))
+        return {"session": next(scripted)}
+
+    monkeypatch.setattr(module.evaluate, "scores", scores)
+    model, history = run([simulated], training, windows)
+    assert [row["valid_r2"] for row in history] == [0.1, 0.9, 0.3]
+    assert weights(model) == seen[1] != seen[2]
+
+
 # --- interrupted ------------------------------------------------------------------------------
 
 
@@ -563,3 +576,27 @@ def test_scratch_draws_from_the_seed(easy):
     one, same, other = (adapt.scratch([easy()], "smoke", seed=s).model for s in (0, 0, 1))
     assert weights(one) == weights(same)
     assert changed(weights(one), weights(other)) >= {"unit_emb", "readout"}
+
+
+# --- few labelled trials ----------------------------------------------------------------------
+
+
+def test_few_trials_are_train_trials_and_nested(simulated):
+    few, more = (adapt.few_trials(simulated, n, 1.0, seed=0) for n in (3, 5))
+    train_split = simulated.splits["train"]
+    for one, n in ((few, 3), (more, 5)):
+        assert len(one.splits["train"]) == n
+        inside = [((a >= train_split[:, 0]) & (b <= train_split[:, 1])).any()
+                  for a, b in one.splits["train"]]  # fmt: skip
+        assert all(inside), "nothing that was held out, nor its margin, is learned from"
+        assert {k: v.tobytes() for k, v in one.splits.items() if k != "train"} == {
+            k: v.tobytes() for k, v in simulated.splits.items() if k != "train"
+        }
+    assert set(map(tuple, few.splits["train"])) <= set(map(tuple, more.splits["train"]))
+    other = adapt.few_trials(simulated, 3, 1.0, seed=1)
+    assert other.splits["train"].tobytes() != few.splits["train"].tobytes()
+
+
+def test_more_trials_than_there_are_is_an_error_that_says_how_many(simulated):
+    with pytest.raises(ValueError, match=r"has \d+ train trials, not 500"):
+        adapt.few_trials(simulated, 500, 1.0, seed=0)
