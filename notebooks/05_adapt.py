@@ -152,10 +152,11 @@ few.pivot_table(index=["column", "method"], columns="trials", values="r2", sort=
 # %% [markdown]
 # *Test R² by number of labelled trials, mean over the sessions of a column.*
 #
-# ## 5.5 Across tasks
+# ## 5.5 Across tasks, and from fewer sessions
 #
-# What does a model that has seen one task know about another? A network pretrained on center-out
-# sessions only identifies the units of random-target and maze sessions, and the reverse.
+# What does a model that has seen one task know about another? Networks pretrained on center-out
+# (`co`) or random-target sessions (`rt`) only identify the units of sessions of other tasks. And
+# one that has seen a third of the sessions, as long (`third`), meets all of them.
 
 # %%
 transfer = []
@@ -172,8 +173,7 @@ transfer = pd.DataFrame(transfer)
 transfer.pivot_table(index="column", columns="method", values="r2", sort=False).round(3)
 
 # %% [markdown]
-# *Test R² after unit identification of a network that has seen center-out (`co`) or random-target
-# (`rt`) sessions only.*
+# *Test R² after unit identification of these networks, mean over sessions.*
 #
 # ## 5.6 What it looks like
 #

@@ -131,9 +131,9 @@ plt.show()
 # %% [markdown]
 # *Mean paired difference and 95 % interval over sessions.*
 #
-# ## 11.4 Across tasks
+# ## 11.4 Across tasks, and from fewer sessions
 #
-# Unit identification of networks that have seen one task only.
+# Unit identification by networks that have seen one task only, or a third of the sessions.
 
 # %%
 rows = []
@@ -141,14 +141,16 @@ for column in columns:
     row = {"column": column}
     part = scores[scores.column == column]
     for name in ("single_session", "co_unit_identification", "rt_unit_identification",
-                 "poyo_mp_unit_identification", "poyo_1_unit_identification"):  # fmt: skip
+                 "third_unit_identification", "poyo_mp_unit_identification",
+                 "poyo_1_unit_identification"):  # fmt: skip
         level = results.estimate(part[part.method == name].groupby("session_id").r2.mean())
         row[name.replace("_", " ")] = f"{level.mean:.3f}" if level.n else ""
     rows.append(row)
 pd.DataFrame(rows).set_index("column")
 
 # %% [markdown]
-# *Mean test R². `co`: pretrained on center-out sessions, `rt`: on random-target sessions.*
+# *Mean test R². `co`: pretrained on center-out sessions, `rt`: on random-target sessions, `third`: on
+# a third of those of `poyo_mp`, for as many steps.*
 #
 # ## 11.5 Every claim
 #
@@ -204,7 +206,7 @@ measured = {
     "finetune > unit id": (results.gain(held_out, tuned, unit_id), "05_adapt"),
     "few labels": (results.gain(trials, unit_id, "single_session"), "07_scaling"),
     "few steps": (reached(), "07_scaling"),
-    "more data": (scaled("poyo_mp", "third"), "07_scaling"),
+    "more data": (results.gain(held_out, unit_id, "third_unit_identification"), "05_adapt"),
     "other task helps": (scaled("poyo_mp", "rt", "RT"), "07_scaling"),
     "deeper": (scaled("deep", "shallow"), "07_scaling"),
     "sessions cluster": (alike(), "08_embeddings"),
