@@ -15,86 +15,92 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from poyo import config, paper, plotting, results, sources
+from poyo import config, paper, plotting, results
 
 plt.style.use("poyo.style")
 params = config.load()
-corpus = {"simulated": "simulated cortex"}.get(params.data.corpus, params.data.corpus)
 scaling = pd.read_csv(plotting.FIGURES / "data/scaling.csv")
 efficiency = pd.read_csv(plotting.FIGURES / "data/efficiency.csv")
 
 # %% [markdown]
 # ## 7.1 Size and data (Figure 3)
 #
-# Every model is scored on the test trials of the sessions that *all* of them have been trained on
-# (the single-session control has a model for each of these). So a difference is one of the model,
-# never one of the sessions.
+# Models are compared on the test trials of the sessions that all of those compared have been
+# trained on: all of one source for the sizes, the third of them for the amounts of data (the
+# single-session control has a model for each of these). So a difference is one of the model, never
+# one of the sessions.
 
 # %%
-common = set.intersection(*(
-    set(scaling[scaling.model == model].session_id) for model in ("single", "third", "poyo_mp")
-))  # fmt: skip
-shared = scaling[scaling.session_id.isin(common)]
-means = shared.groupby(["model", "task", "session_id"], as_index=False, sort=False).agg(
-    r2=("r2", "mean"), parameters=("parameters", "mean"), spikes=("spikes", "mean")
-)
-means.groupby(["model", "task"], sort=False).agg(
-    parameters=("parameters", "mean"), spikes=("spikes", "mean"), r2=("r2", "mean")
-).round({"parameters": 0, "spikes": 0, "r2": 3}).astype({"parameters": int, "spikes": int})
+by = ["model", "task", "session_id"]
+values = {name: (name, "mean") for name in ("r2", "parameters", "spikes")}
+means = scaling.groupby(by, as_index=False, sort=False).agg(**values)  # over seeds
+third = means[means.session_id.isin(means[means.model == "third"].session_id)]
+third.groupby(["model", "task"], sort=False)[["parameters", "spikes", "r2"]].mean().round(3)
 
 # %% [markdown]
-# *Mean test R² over these sessions (each first averaged over seeds), shared parameters, and spikes
-# in the training split.*
+# *On the sessions of the smallest set: shared parameters, spikes in the training split, mean test
+# R² (seeds averaged first).*
 
 
 # %%
-def points(ax, models, x, task, color):
-    """Mean R² of models over the sessions of a task, with its 95 % interval over sessions."""
-    found = []
-    for model in models:
-        part = means[(means.model == model) & (means.task == task)]
-        if len(part):
-            found.append((part[x].mean(), *results.estimate(part.r2)[:3]))
-    found = np.array(sorted(found)).reshape(-1, 4)
+def within(part):
+    """Mean R² of each model with the 95 % interval of what is left when each session's own level,
+    its mean over the models, is taken out: what differs between models, not between sessions."""
+    table = part.pivot_table(index="session_id", columns="model", values="r2", sort=False).dropna()
+    level = table.sub(table.mean(axis=1), axis=0) + table.to_numpy().mean()
+    return {model: results.estimate(level[model]) for model in level}
+
+
+def points(ax, models, x, color, *shown):
+    """Models of the tasks `shown` against x, with their intervals."""
+    part = means[means.model.isin(models) & means.task.isin(shown)]
+    at = part[part.session_id.isin(third.session_id)].groupby("model")[x].mean()
+    found = np.array(sorted((at[model], *e[:3]) for model, e in within(part).items()))
     spread = np.abs(found[:, 2:].T - found[:, 1])
     ax.errorbar(found[:, 0], found[:, 1], yerr=spread, fmt="o-", ms=4, capsize=2, color=color)
+    ax.set_xscale("log")
+    ax.set_xticks(found[:, 0], [f"{value / 1e3:.0f} k" for value in found[:, 0]])
+    ax.minorticks_off()
 
 
 by_size, by_data = ["shallow", "poyo_mp", "deep"], ["single", "third", "poyo_mp"]
-fig, axes = plt.subplots(2, 3, figsize=(7.2, 4.4), sharey="row")
-for ax, task in zip(axes[0], ("CO", "RT")):
-    points(ax, by_size, "parameters", task, "C0")
-    points(ax, ["single"], "parameters", task, "C1")
-    ax.set(title=f"{task}, ours", xscale="log", xlabel="shared parameters")
-axes[0, 0].set_ylabel("test R²")
-for color, task in (("C0", "CO"), ("C2", "RT")):
-    points(axes[0, 2], by_data, "spikes", task, color)
-axes[0, 2].set(title="data, ours", xscale="log", xlabel="training spikes")
-theirs = pd.DataFrame(
-    paper.SCALING, columns=["task", "model", "parameters", "tokens", "r2"]
-).astype({"tokens": float})
-for ax, task in zip(axes[1], ("CO", "RT")):
-    multi = theirs[(theirs.task == task) & theirs.model.isin(["shallow", "middle", "deep"])]
-    single = theirs[(theirs.task == task) & (theirs.model == "single")]
-    ax.plot(multi.parameters, multi.r2, "o-", ms=4, color="C0", label="multi-session")
-    ax.plot(single.parameters, single.r2, "o", ms=4, color="C1", label="single-session")
-    ax.set(title=f"{task}, the paper", xscale="log", xlabel="parameters")
-    ax.set(ylim=(0.82, 0.97))
-axes[1, 0].set_ylabel("test R²")
-axes[1, 0].legend(loc="lower right")
-tokens = theirs[(theirs.task == "RT") & theirs.model.isin(["single", "rt", "shallow"])]
-axes[1, 2].plot(tokens.tokens, tokens.r2, "o-", ms=4, color="C2", label="RT")
-axes[1, 2].plot([], [], "o-", ms=4, color="C0", label="CO (ours only)")
-axes[1, 2].set(title="data, the paper", xscale="log", xlabel="training tokens")
-axes[1, 2].legend(loc="lower right")
+colors = {"CO": "C0", "RT": "C2"}
+fig, axes = plt.subplots(2, 2, figsize=(6.4, 4.8), sharey="row")
+for task, color in colors.items():
+    points(axes[0, 0], by_size, "parameters", color, task)
+    points(axes[0, 1], by_data, "spikes", color, task)
+axes[0, 0].set(title="ours: size", xlabel="shared parameters", ylabel="test R²")
+axes[0, 1].set(title="ours: one session, a third, all", xlabel="training spikes")
+names = ["task", "model", "parameters", "tokens", "r2"]
+theirs = pd.DataFrame(paper.SCALING, columns=names).astype({"tokens": float})
+for task, color in colors.items():
+    part = theirs[theirs.task == task]
+    multi = part[part.model.isin(["shallow", "middle", "deep"])]
+    axes[1, 0].plot(multi.parameters, multi.r2, "o-", ms=4, color=color)
+    single = part[part.model == "single"]
+    axes[1, 0].plot(single.parameters, single.r2, "o", ms=5, mfc="none", color=color)
+tokens = theirs[theirs.tokens.notna() & theirs.model.isin(["single", "rt", "shallow"])]
+axes[1, 1].plot(tokens.tokens, tokens.r2, "o-", ms=4, color=colors["RT"])
+for ax, ticks in zip(axes[1], ([3.8e6, 7.4e6, 13e6], [1.2e6, 26e6, 134e6])):
+    ax.set_xscale("log")
+    ax.set_xticks(ticks, [f"{tick / 1e6:g} M" for tick in ticks])
+    ax.minorticks_off()
+axes[1, 0].set(title="the paper: size", xlabel="parameters", ylabel="test R²")
+axes[1, 1].set(title="the paper: one session, all RT, all", xlabel="training tokens")
+handles = [plt.Line2D([], [], marker="o", color=c, label=task) for task, c in colors.items()]
+handles += [plt.Line2D([], [], marker="o", mfc="none", ls="", color="0.3", label="single-session")]
+axes[1, 0].legend(handles=handles, loc="center right", bbox_to_anchor=(1, 0.58))
 plotting.save(fig, "scaling")
 plt.show()
 
 # %% [markdown]
-# *Above: ours (bars: 95 % interval over sessions); below: what the paper shows, read off its
-# figure. Blue: multi-session models of three depths; orange: the single-session control. Right:
-# one session, a third of them, all. The two rows are of different data and are not comparable in
-# height.*
+# *Above: ours, mean over sessions; bars: 95 % interval of what differs between models,
+# each session's own level taken out. Below: what the paper shows, read off its figure. The two
+# rows are of different data and are not comparable in height.*
+#
+# Mind the budget: all multi-session models are trained for the same number of steps, so a model of
+# a third of the sessions sees each of them three times as often, and a deeper one is further from
+# the end of its training. The paper trains each until nothing more happens.
 #
 # A law: the unexplained share of the variance, $1 - R^2$, as a power of the size or of the
 # training spikes, fitted within each session; its exponent is averaged over sessions.
@@ -137,53 +143,42 @@ NAMES = {
     "poyo_mp_unit_identification": ("unit identification", "C2"),
     "poyo_mp_finetune": ("finetuning", "C0"),
 }
-columns = [c for c in sources.COLUMNS if c in set(efficiency.column)]
-few = [c for c in columns if ((efficiency.column == c) & (efficiency.cost == "trials")).any()]
-fig, axes = plt.subplots(2, max(3, len(columns[:3])), figsize=(7.2, 4.6), sharey=True)
-fig.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
-for ax in axes.flat:
-    ax.set(ylim=(-0.1, 1))
+steps, trials = (efficiency[efficiency.cost == cost] for cost in ("steps", "trials"))
+fig, axes = plt.subplots(1, 2, figsize=(6.8, 3.0), sharey=True)
 
 
 def curve(ax, part, color, start=0):
-    """Mean over sessions (seeds averaged first) against x, with its interval."""
+    """Each session (seeds averaged) against x, their mean, and its interval over sessions."""
     sessions = part.pivot_table(index="x", columns="session_id", values="r2")
+    ax.plot(sessions.index + start, sessions, color=color, lw=0.5, alpha=0.5)
+    sessions = sessions.dropna()  # a mean over the same sessions everywhere
     found = np.array([results.estimate(row)[:3] for row in sessions.to_numpy()])
     ax.plot(sessions.index + start, found[:, 0], "o-", ms=3, color=color)
     ax.fill_between(sessions.index + start, *found[:, 1:].T, color=color, alpha=0.2, lw=0)
 
 
-for ax, column in zip(axes[0], columns):
-    part = efficiency[(efficiency.column == column) & (efficiency.cost == "steps")]
-    ends = part.groupby("method")["x"].max()
-    for method, (_, color) in NAMES.items():
-        start = ends["poyo_mp_unit_identification"] if method == "poyo_mp_finetune" else 0
-        curve(ax, part[part.method == method], color, start)
-    ax.set(title=sources.COLUMNS[column].replace(", ", "\n", 1), xlabel="gradient step")
-for ax, column in zip(axes[1], few):
-    part = efficiency[(efficiency.column == column) & (efficiency.cost == "trials")]
-    for method in part.method.unique():
-        color = NAMES[method][1]
-        curve(ax, part[(part.method == method) & (part.x > 0)], color)
-        full = results.estimate(
-            part[(part.method == method) & (part.x == 0)].groupby("session_id")["r2"].mean()
-        ).mean
-        ax.axhline(full, color=color, lw=0.8, ls=":")
-    ax.set(title=sources.COLUMNS[column].replace(", ", "\n", 1), xlabel="labelled trials")
-    ax.set(xscale="log", xticks=params.adapt.trials, xticklabels=params.adapt.trials)
-    ax.minorticks_off()
-for ax in axes[1, len(few) :]:
-    ax.axis("off")
-axes[0, 0].set_ylabel("validation R²")
-axes[1, 0].set_ylabel("test R²")
+frozen = steps[steps.method == "poyo_mp_unit_identification"]["x"].max()
+for method, (_, color) in NAMES.items():
+    start = frozen if method == "poyo_mp_finetune" else 0
+    curve(axes[0], steps[steps.method == method], color, start)
+    part = trials[(trials.method == method) & (trials.x > 0)]
+    if len(part):
+        curve(axes[1], part, color)
+axes[0].set(xlabel="gradient step", ylabel="R²", ylim=(-0.1, 1))
+axes[0].set_title(f"validation, {steps.session_id.nunique()} held-out sessions")
+axes[1].set_title(f"test, {trials.session_id.nunique()} sessions of a new animal")
+axes[1].set_xscale("log")
+axes[1].set_xticks(params.adapt.trials, params.adapt.trials)
+axes[1].set_xlabel("labelled trials to learn from")
+axes[1].minorticks_off()
 handles = [plt.Line2D([], [], color=color, label=name) for name, color in NAMES.values()]
-fig.legend(handles=handles, loc="lower center", ncols=3)
+axes[0].legend(handles=handles, loc="lower right")
 plotting.save(fig, "efficiency")
 plt.show()
 
 # %% [markdown]
-# *Lines: mean over sessions (seeds averaged first), shaded: 95 % interval over sessions; dotted:
-# with all training trials.*
+# *Thin: every session (seeds averaged); thick: their mean, shaded: its 95 % interval. Right: mean
+# where all sessions have that many trials.*
 #
 # The paper's own curves, from the interactive figure on the authors' page: unit identification of
 # two sessions by POYO-1.
@@ -201,14 +196,12 @@ plt.show()
 
 # %%
 rows = []
-for column in few:
-    part = efficiency[(efficiency.column == column) & (efficiency.cost == "trials")]
-    for trials, some in part[part.x > 0].groupby("x"):
-        g = results.gain(some, "poyo_mp_unit_identification", "single_session")
-        rows.append(
-            {"column": column, "labelled trials": trials, "sessions": g.n,
-             "unit identification minus scratch": f"{g.mean:+.3f} [{g.low:+.3f}, {g.high:+.3f}]"}
-        )  # fmt: skip
+for n, some in trials[trials.x > 0].groupby("x"):
+    g = results.gain(some, "poyo_mp_unit_identification", "single_session")
+    rows.append(
+        {"labelled trials": n, "sessions": g.n, "verdict": g.verdict,
+         "unit identification minus scratch": f"{g.mean:+.3f} [{g.low:+.3f}, {g.high:+.3f}]"}
+    )  # fmt: skip
 pd.DataFrame(rows)
 
 # %% [markdown]

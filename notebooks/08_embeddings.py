@@ -162,14 +162,14 @@ read.round(3)
 # on: mean over sessions and seeds, 95 % interval over sessions. 0 is what knowing nothing gives.*
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(7.4, 2.8))
+fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.3))
 for color, (subject, some) in enumerate(sessions.groupby("subject", sort=False)):
     for task, part in some.groupby("task", sort=False):
         axes[0].plot(part.pc1, part.pc2, {"CO": "o", "RT": "s", "maze": "^"}.get(task, "D"),
                      ms=5, color=f"C{color}", label=f"{subject}, {task}")  # fmt: skip
 axes[0].set(title="sessions", xticks=[], yticks=[])
 axes[0].set(xlabel=f"PC 1 ({explained[0]:.0%})", ylabel=f"PC 2 ({explained[1]:.0%})")
-axes[0].legend(fontsize=6, loc="best", handletextpad=0.2)
+fig.legend(fontsize=7, loc="outside lower left", ncols=4, handletextpad=0.2)
 units = pd.DataFrame()
 if facts is not None:
     pcs, explained = components(x)
@@ -179,7 +179,7 @@ if facts is not None:
     )
     axes[1].set(title="units", xticks=[], yticks=[])
     axes[1].set(xlabel=f"PC 1 ({explained[0]:.0%})", ylabel=f"PC 2 ({explained[1]:.0%})")
-    bar = fig.colorbar(shown, ax=axes[1], ticks=[-np.pi, 0, np.pi], label="preferred direction")
+    bar = fig.colorbar(shown, ax=axes[1], ticks=[-3.14, 0, 3.14], label="preferred direction")
     bar.ax.set_yticklabels(["-π", "0", "π"])
     angle = facts.preferred_direction.to_numpy()
     guess = read_out(x, np.stack([np.cos(angle), np.sin(angle)], -1), facts.session_id)
