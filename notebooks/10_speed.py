@@ -477,10 +477,10 @@ plt.show()
 # %% [markdown]
 # *Mean validation R² over the pretraining sessions, a line per seed; dotted: the goal.*
 #
-# With the `laptop` profile it is the optimiser with its learning rate: LAMB at that rate stays on the
-# plateau for as many steps as our whole run has, while the official dropout or unit dropout hardly
-# delay us. This says nothing against LAMB on the paper's scale: its rate, 3.125e-5 · batch, was made
-# for batches of 128 to 1,024 windows and a hundred thousand steps, and no other was tried here.
+# With the `laptop` profile it is the optimiser with its learning rate: LAMB at that rate stays on
+# the plateau for as many steps as our whole run has, while the official dropout or unit dropout
+# hardly delay us. This says nothing against LAMB on the paper's scale: its rate was made for
+# batches of 128 to 1,024 windows and a hundred thousand steps, and no other was tried here.
 #
 # ## 10.6 Adapting to a new session
 #
