@@ -17,7 +17,7 @@ from poyo import config, paper, plotting, results, sources
 plt.style.use("poyo.style")
 params = config.load()
 corpus = {"simulated": "simulated cortex"}.get(params.data.corpus, params.data.corpus)
-names = ("scores", "curves", "table2", "scaling", "efficiency", "ablations", "embeddings")
+names = ("scores", "table2", "scaling", "efficiency", "ablations", "embeddings")
 data = {name: pd.read_csv(plotting.FIGURES / f"data/{name}.csv") for name in names}
 scores, table2 = data["scores"], data["table2"]
 where = f"{corpus}, profile `{params.profile}`, {len(params.seeds)} seed(s)"
