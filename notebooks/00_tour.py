@@ -108,7 +108,7 @@ plt.show()
 # of units and sessions by those of the new recording.
 
 # %%
-pretrained = checkpoint.load(ROOT / "runs/pretrain" / f"poyo_mp-{seed}" / "model.pt")
+pretrained = checkpoint.load(ROOT / f"runs/pretrain/poyo_mp/model-{seed}.pt")
 adopted = adapt.adopt(pretrained, [recording], seed=seed)
 session = tokens.prepare(recording, adopted.units, adopted.sessions)
 length = params.windows.length

@@ -40,7 +40,7 @@ _ = torch.set_grad_enabled(False)
 # session it was trained on (simulated, by default).
 
 # %%
-pretrained = checkpoint.load(ROOT / "runs/pretrain" / f"poyo_mp-{seed}" / "model.pt")
+pretrained = checkpoint.load(ROOT / f"runs/pretrain/poyo_mp/model-{seed}.pt")
 model = pretrained.model
 recording = sources.load_corpus(ROOT / "runs/data")["pretrain"][0]
 session = tokens.prepare(recording, pretrained.units, pretrained.sessions)

@@ -16,7 +16,6 @@
 
 # %% tags=["parameters"]
 model = "poyo_mp"
-seed = 0
 
 # %%
 from dataclasses import replace
@@ -46,7 +45,7 @@ print(f"{model}: {len(recordings)} sessions, {units} units")
 print(f"{sum(r.duration for r in recordings) / 60:.0f} minutes of recording")
 
 # %%
-start = adapt.scratch(recordings, row.size, seed=seed)
+start = adapt.scratch(recordings, row.size, seed=params.seeds[0])
 tables = start.model.unit_emb.weight.numel() + start.model.session_emb.weight.numel()
 parameters = sum(p.numel() for p in start.model.parameters()) - tables
 print(f"size {row.size}: {parameters:,} shared parameters")
@@ -67,38 +66,43 @@ print(f"and {tables:,} in the embeddings of units and sessions")
 
 
 # %%
-def fit(some, name):
+def fit(some, seed):
     """A model of some recordings, in its checkpoint; its history, and R² on their test trials."""
     start = adapt.scratch(some, row.size, seed=seed)
     sessions = [tokens.prepare(r, start.units, start.sessions) for r in some]
     network = start.model.to(train.device())
     recipe = replace(params.pretrain, steps=row.steps)
     history = train.train(
-        network, sessions, recipe, params.windows, size=row.size, seed=seed, label=name
-    )
+        network, sessions, recipe, params.windows, size=row.size, seed=seed,
+        label=f"{model}, seed {seed}",
+    )  # fmt: skip
     latents = tokens.latents(row.size, params.windows)
     r2 = evaluate.scores(network, latents, sessions, "test", params.windows)
     start.model = network.cpu()
     start.about = {"params": config.to_dict(params), "model": model, "seed": seed}
+    history = pd.DataFrame(history).assign(seed=seed)
     return start, history, r2
 
 
 groups = [[r] for r in recordings] if row.alone else [recordings]
-fits = [fit(some, f"{model}, seed {seed}") for some in groups]
-history = pd.DataFrame([point for _, points, _ in fits for point in points])
-history = history.groupby("step").mean().reset_index().round(4)
-history.tail(3)
+fits = threads.processes(
+    lambda one: fit(*one), [(some, seed) for seed in params.seeds for some in groups]
+)
+history = pd.concat([points for _, points, _ in fits])
+history = history.groupby(["seed", "step"]).mean().reset_index().round(4)
+history.groupby("seed").tail(1)
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.5, 2.4))
-left.plot(history["step"], history["loss"], marker="o", ms=3)
+for seed, points in history.groupby("seed"):
+    left.plot(points["step"], points["loss"], "o-", ms=3, color="C0", label=f"seed {seed}")
+    right.plot(points["step"], points["valid_r2"], "o-", ms=3, color="C1")
 left.set(xlabel="gradient step", ylabel="weighted squared error", ylim=(0, None))
-right.plot(history["step"], history["valid_r2"], marker="o", ms=3, color="C1")
 right.set(xlabel="gradient step", ylabel="validation R²", ylim=(min(0, right.get_ylim()[0]), 1))
 plt.show()
 
 # %% [markdown]
-# *Training loss (left) and mean R² over the sessions' validation trials (right).*
+# *Training loss (left) and mean R² over the sessions' validation trials (right); a line per seed.*
 #
 # ## 4.3 How well it decodes the trials it has not seen
 #
@@ -110,15 +114,17 @@ spikes = {r.session_id: contains(r.splits["train"], r.spike_times).sum() for r i
 scores = pd.DataFrame(
     [
         {
-            "session_id": name, "r2": value, "parameters": parameters,
-            "sessions": len(r2), "spikes": sum(spikes[other] for other in r2),
+            "session_id": name, "seed": start.about["seed"], "r2": value,
+            "parameters": parameters, "sessions": len(r2),
+            "spikes": sum(spikes[other] for other in r2),
         }
-        for _, _, r2 in fits
+        for start, _, r2 in fits
         for name, value in r2.items()
     ]
 ).round(4)  # fmt: skip
-print(f"mean test R² over {len(scores)} sessions: {scores['r2'].mean():.3f}")
-scores[["session_id", "r2"]]
+table = scores.pivot_table(index="session_id", columns="seed", values="r2", sort=False)
+print(f"mean test R²: {scores.r2.mean():.3f}")
+table
 
 # %% [markdown]
 # ## 4.4 What is kept
@@ -128,9 +134,9 @@ scores[["session_id", "r2"]]
 # the model had), which [11_results](11_results.ipynb) collects.
 
 # %%
-folder = ROOT / "runs/pretrain" / f"{model}-{seed}"
+folder = ROOT / "runs/pretrain" / model
 folder.mkdir(parents=True, exist_ok=True)
-if not row.alone:
-    checkpoint.save(folder / "model.pt", fits[0][0])
+for start, _, _ in [] if row.alone else fits:
+    checkpoint.save(folder / f"model-{start.about['seed']}.pt", start)
 history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
 scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")

@@ -11,26 +11,29 @@
 # 2. **Finetuning.** After that, let everything learn ("gradual unfreezing").
 # 3. **From scratch.** The same architecture, without a past: the single-session model.
 
-# %% tags=["parameters"]
-seed = 0
-
 # %%
+import copy
+from dataclasses import replace
+from itertools import chain
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from poyo import ROOT, adapt, checkpoint, config, evaluate, sources, threads, tokens, train
+from poyo.recording import RecordingError
 
 plt.style.use("poyo.style")
 params = config.load()
 threads.use(params.threads)
-scopes = ["poyo_mp", "poyo_1"]  # one source of data, all sources
-pretrained = {
-    name: checkpoint.load(ROOT / "runs/pretrain" / f"{name}-{seed}" / "model.pt")
-    for name in [*scopes, *params.adapt.transfer]
-}
+first = params.seeds[0]
 corpus = sources.load_corpus(ROOT / "runs/data")
 columns = {column: corpus[column] for column in sources.COLUMNS if column in corpus}
+
+
+def pretrained(name, seed):
+    return checkpoint.load(ROOT / f"runs/pretrain/{name}/model-{seed}.pt")
+
 
 # %% [markdown]
 # ## 5.1 What learns
@@ -40,7 +43,7 @@ columns = {column: corpus[column] for column in sources.COLUMNS if column in cor
 
 # %%
 example = corpus["T-CO"][0]
-model = adapt.adopt(pretrained["poyo_mp"], [example], seed=seed).model
+model = adapt.adopt(pretrained("poyo_mp", first), [example], seed=first).model
 train.freeze(model, True)
 learns = sum(p[1:].numel() for p in model.parameters() if p.requires_grad)
 total = sum(p.numel() for p in model.parameters())
@@ -55,49 +58,121 @@ print(f"{learns:,} of {total:,} parameters learn ({100 * learns / total:.1f} %)"
 # the way, test trials once, at the end. The pretrained models are two, as in the paper: one knows
 # the sessions of a single source of data (`poyo_mp`), the other those of all of them (`poyo_1`).
 
-
 # %%
-def learn(start, recording, method, name=""):
-    """Adapt a model to one session, in place. Returns its test trials decoded, and its curve."""
+ways = {
+    "single_session": ["single_session"],
+    "poyo_mp": ["unit_identification", "finetune"],
+    "poyo_1": ["unit_identification", "finetune"],
+}
+
+
+def learn(start, recording, recipe, seed, label):
+    """Adapt a copy of a model to one session: the copy, its test trials decoded, its curve."""
+    start = copy.deepcopy(start)
     session = tokens.prepare(recording, start.units, start.sessions)
     network = start.model.to(train.device())
+    label = f"{label}, {recording.session_id}, seed {seed}"
     history = train.train(
-        network,
-        [session],
-        getattr(params.adapt, method),
-        params.windows,
-        size=start.size,
-        seed=seed,
-        label=f"{name} {method}, {recording.session_id}, seed {seed}",
+        network, [session], recipe, params.windows, size=start.size, seed=seed, label=label
     )
     latents = tokens.latents(start.size, params.windows)
     domain = evaluate.fitting(session, "test", params.windows)
-    return evaluate.decode(network, latents, session, domain, params.windows), history
+    return start, evaluate.decode(network, latents, session, domain, params.windows), history
+
+
+def meet(about, recording, name, rates):
+    """Meet a session with a pretrained model, or with none ("single_session"): rows, one a method.
+
+    about: what the rows say of themselves. rates: method -> the rates to try, of which those with
+    the best validation R² are taken; a method goes on where the one before ended.
+    """
+    seed = about["seed"]
+    if name == "single_session":
+        start = adapt.scratch([recording], params.size, seed=seed)
+    else:
+        start = adapt.adopt(pretrained(name, seed), [recording], seed=seed)
+    rows = []
+    for method, tried in rates.items():
+        recipes = [replace(getattr(params.adapt, method), **vars(rate)) for rate in tried]
+        runs = [learn(start, recording, recipe, seed, f"{name} {method}") for recipe in recipes]
+        valid = [max(point["valid_r2"] for point in history) for _, _, history in runs]
+        best = int(np.argmax(np.nan_to_num(valid, nan=-np.inf)))
+        start, decoded, history = runs[best]
+        rows.append(
+            {**about, "session_id": recording.session_id,
+             "method": name if name == method else f"{name}_{method}",
+             "r2": round(decoded.r2, 4), "decoded": decoded, "history": history,
+             "rate": tried[best], "tried": list(zip(tried, valid))}
+        )  # fmt: skip
+    return rows
+
+
+def meetings(jobs):
+    """The rows of several meetings, on all threads."""
+    return [*chain(*threads.processes(lambda job: meet(*job), jobs))]
+
+
+# %% [markdown]
+# Every method has as many configurations to try as each network of
+# [06_baselines](06_baselines.ipynb): learning rates, `adapt.tried` in `params.yaml`. They are
+# tried on the first session of a column with the first seed; the one with the best R² on the
+# **validation** trials is used for all of the column.
+
+# %%
+searched = meetings(
+    ({"column": column, "seed": first}, recordings[0], name,
+     {method: getattr(params.adapt.tried, method) for method in methods})
+    for column, recordings in columns.items()
+    for name, methods in ways.items()
+)  # fmt: skip
+found = {(row["column"], row["method"]): row["rate"] for row in searched}
+searches = pd.DataFrame(
+    [
+        {"role": row["column"], "session_id": row["session_id"], "method": row["method"],
+         **vars(rate), "valid_r2": r2}
+        for row in searched
+        for rate, r2 in row["tried"]
+    ]
+)  # fmt: skip
+searches.drop(columns="session_id")
+
+# %% [markdown]
+# *What was tried, and R² on the validation trials.* With it, the other sessions and seeds:
 
 
 # %%
-decoded, scores, curves = {}, [], []
-for column, recordings in columns.items():
-    for recording in recordings:
-        start = adapt.scratch([recording], params.size, seed=seed)
-        runs = {"single_session": learn(start, recording, "single_session")}
-        for name in scopes:
-            start = adapt.adopt(pretrained[name], [recording], seed=seed)
-            for method in ("unit_identification", "finetune"):  # one goes on where the other ended
-                runs[f"{name}_{method}"] = learn(start, recording, method, name)
-        for method, (result, history) in runs.items():
-            row = {"column": column, "session_id": recording.session_id, "method": method}
-            decoded[recording.session_id, method] = result
-            scores.append(row | {"r2": round(result.r2, 4)})
-            curves += [row | point for point in history]
-scores, curves = pd.DataFrame(scores), pd.DataFrame(curves)
+def settled(column, name):
+    """The rates found for a column; other pretrained models take those of `poyo_mp`."""
+    name = name if name in ways else "poyo_mp"
+    methods = {m: name if m == name else f"{name}_{m}" for m in ways[name]}
+    return {m: (found[column, full],) for m, full in methods.items()}
+
+
+def first_of(rates):
+    """Without what comes after the first method."""
+    return dict(list(rates.items())[:1])
+
+
+runs = searched + meetings(
+    ({"column": column, "seed": seed}, recording, name, settled(column, name))
+    for seed in params.seeds
+    for column, recordings in columns.items()
+    for recording in recordings
+    for name in ways
+    if recording is not recordings[0] or seed != first
+)
+what = ["column", "session_id", "method", "seed"]
+scores = pd.DataFrame(runs)[[*what, "r2"]]
+curves = pd.DataFrame(
+    [{name: row[name] for name in what} | point for row in runs for point in row["history"]]
+)
 scores.pivot_table(index=["column", "session_id"], columns="method", values="r2", sort=False)
 
 # %% [markdown]
-# *R² of the test trials.* The first three columns of the paper's Table 2 ask increasingly hard
-# questions: the same animal on a new day, a new animal, a new animal in a less stereotyped task.
-# The last two change the rig: more units, behaviour at 1 kHz, and a task (a maze) or a way of
-# recording that only `poyo_1` has met.
+# *R² of the test trials, mean over seeds.* The first three columns of the paper's Table 2 ask
+# increasingly hard questions: the same animal on a new day, a new animal, a new animal in a less
+# stereotyped task. The last two change the rig: more units, behaviour at 1 kHz, and a task (a
+# maze) or a way of recording that only `poyo_1` has met.
 #
 # ## 5.3 How fast
 #
@@ -117,7 +192,7 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", nco
 plt.show()
 
 # %% [markdown]
-# *Mean validation R² over the sessions of each column, against gradient steps.*
+# *Mean validation R² over the sessions and seeds of each column, against gradient steps.*
 #
 # ## 5.4 Few labels
 #
@@ -126,27 +201,19 @@ plt.show()
 # smaller one. (First seed only: it is the sessions that differ.)
 
 # %%
-few = []
-for column in params.adapt.few if seed == params.seeds[0] else []:
+jobs = []
+for column in params.adapt.few:
     for recording in columns[column]:
         for trials in params.adapt.trials:
             try:
-                short = adapt.few_trials(recording, trials, params.windows.length, seed)
-            except ValueError as error:  # the session is shorter
+                short = adapt.few_trials(recording, trials, params.windows.length, first)
+            except RecordingError as error:  # the session is shorter
                 print(error)
                 continue
-            fresh = adapt.adopt(pretrained["poyo_mp"], [short], seed=seed)
-            scratch = adapt.scratch([short], params.size, seed=seed)
-            for start, method in ((fresh, "unit_identification"), (scratch, "single_session")):
-                result, _ = learn(start, short, method, f"{trials} trials")
-                name = method if method == "single_session" else f"poyo_mp_{method}"
-                few.append(
-                    {"column": column, "session_id": short.session_id, "method": name,
-                     "trials": trials, "r2": round(result.r2, 4)}
-                )  # fmt: skip
-few = pd.DataFrame(few, columns=["column", "session_id", "method", "trials", "r2"]).astype(
-    {"r2": float}
-)
+            about = {"column": column, "seed": first, "trials": trials}
+            for name in ("poyo_mp", "single_session"):
+                jobs.append((about, short, name, first_of(settled(column, name))))
+few = pd.DataFrame(meetings(jobs))[[*what, "trials", "r2"]]
 few.pivot_table(index=["column", "method"], columns="trials", values="r2", sort=False).round(3)
 
 # %% [markdown]
@@ -159,28 +226,29 @@ few.pivot_table(index=["column", "method"], columns="trials", values="r2", sort=
 # one that has seen a third of the sessions, as long (`third`), meets all of them.
 
 # %%
-transfer = []
-for name, asked in params.adapt.transfer.items():
-    for column in asked:
-        for recording in columns.get(column, []):
-            start = adapt.adopt(pretrained[name], [recording], seed=seed)
-            result, _ = learn(start, recording, "unit_identification", name)
-            transfer.append(
-                {"column": column, "session_id": recording.session_id,
-                 "method": f"{name}_unit_identification", "r2": round(result.r2, 4)}
-            )  # fmt: skip
-transfer = pd.DataFrame(transfer)
+transfer = meetings(
+    ({"column": column, "seed": seed}, recording, name, first_of(settled(column, name)))
+    for seed in params.seeds
+    for name, asked in params.adapt.transfer.items()
+    for column in asked
+    for recording in columns.get(column, [])
+)
+transfer = pd.DataFrame(transfer)[[*what, "r2"]]
 transfer.pivot_table(index="column", columns="method", values="r2", sort=False).round(3)
 
 # %% [markdown]
-# *Test R² after unit identification of these networks, mean over sessions.*
+# *Test R² after unit identification of these networks, mean over sessions and seeds.*
 #
 # ## 5.6 What it looks like
 #
 # The velocity in test trials of one session of the new animal, decoded after unit identification.
 
 # %%
-best = decoded[example.session_id, "poyo_mp_unit_identification"]
+best = next(
+    row["decoded"]
+    for row in runs
+    if row["session_id"] == example.session_id and row["method"] == "poyo_mp_unit_identification"
+)
 rows = np.arange(min(600, len(best.times)))
 gaps = np.flatnonzero(np.diff(best.times[rows]) > 0.1) + 1
 fig, axes = plt.subplots(2, 1, figsize=(6.8, 2.8), sharex=True, sharey=True)
@@ -199,8 +267,8 @@ plt.show()
 # *True and decoded velocity; vertical lines part the trials.*
 
 # %%
-folder = ROOT / "runs/adapt" / str(seed)
+folder = ROOT / "runs/adapt"
 folder.mkdir(parents=True, exist_ok=True)
-scores = pd.concat([scores, transfer])
-for name, table in {"scores": scores, "curves": curves, "few": few}.items():
-    table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+files = {"scores": pd.concat([scores, transfer]), "curves": curves, "few": few, "search": searches}
+for name, rows in files.items():
+    rows.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")

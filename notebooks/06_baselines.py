@@ -49,34 +49,51 @@ def networks(role):
 
 
 # %%
-common = params.baselines, params.windows
-scores, searches = [], []
+common, first = (params.baselines, params.windows), params.seeds[0]
+sessions = {}
 for role, recordings in corpus.items():
     units, names = vocabulary.units_and_sessions(recordings)
-    sessions = [tokens.prepare(recording, units, names) for recording in recordings]
+    sessions[role] = [tokens.prepare(recording, units, names) for recording in recordings]
+flat = [(role, session) for role, of_role in sessions.items() for session in of_role]
+filtered = threads.run(lambda one: baselines.wiener(one[1], params.wiener, params.windows), flat)
+scores = [
+    {"role": role, "session_id": session.id, "method": "wiener", "seed": first, "r2": result.r2}
+    for (role, session), result in zip(flat, filtered)
+]
 
-    def linear(session):
-        return baselines.wiener(session, params.wiener, params.windows)
 
-    filtered = threads.run(linear, sessions)
-    found = [("wiener", params.seeds[0], *one) for one in zip(sessions, filtered)]
-    for method in networks(role):
-        first = params.seeds[0]
-        best, result, tried = baselines.search(method, sessions[0], *common, seed=first)
-        row = {"role": role, "session_id": sessions[0].id, "method": method}
-        searches += [row | config for config in tried]
-        others = [(s, seed) for seed in params.seeds for s in sessions][1:]
+def search(job):
+    """Try all configurations of a method on a session."""
+    _, method, session = job
+    return baselines.search(method, session, *common, seed=first)
 
-        def again(one, method=method, best=best):
-            return baselines.fit(method, one[0], best, *common, seed=one[1])
 
-        found.append((method, first, sessions[0], result))
-        results = threads.run(again, others)
-        found += [(method, seed, s, result) for (s, seed), result in zip(others, results)]
-    scores += [
-        {"role": role, "session_id": s.id, "method": method, "seed": seed, "r2": result.r2}
-        for method, seed, s, result in found
-    ]
+def again(job):
+    """Fit one configuration to another session, or with another seed."""
+    _, method, session, seed, configuration = job
+    return baselines.fit(method, session, configuration, *common, seed=seed)
+
+
+jobs = [(role, method, some[0]) for role, some in sessions.items() for method in networks(role)]
+found = list(zip(jobs, threads.processes(search, jobs)))
+jobs = [
+    (role, method, session, seed, best)
+    for (role, method, searched), (best, _, _) in found
+    for seed in params.seeds
+    for session in sessions[role]
+    if session is not searched or seed != first
+]
+results = [(*job, first, result) for job, (_, result, _) in found]
+results += [(*job[:4], result) for job, result in zip(jobs, threads.processes(again, jobs))]
+scores += [
+    {"role": role, "session_id": session.id, "method": method, "seed": seed, "r2": result.r2}
+    for role, method, session, seed, result in results
+]
+searches = [
+    {"role": role, "session_id": session.id, "method": method, **config}
+    for (role, method, session), (_, _, tried) in found
+    for config in tried
+]
 scores = pd.DataFrame(scores).round(4)
 columns = ["role", "session_id", "method", *config.Network.__annotations__, "valid_r2"]
 searches = pd.DataFrame(searches, columns=columns).round({"valid_r2": 4})

@@ -8,9 +8,6 @@
 # read from the row. (Which spikes the network attends to, over time and units, is in
 # [03_model](03_model.ipynb), section 3.8.)
 
-# %% tags=["parameters"]
-seed = 0
-
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,10 +19,8 @@ from poyo.results import estimate, task_of
 plt.style.use("poyo.style")
 params = config.load()
 recordings = {r.session_id: r for r in sources.load_corpus(ROOT / "runs/data")["pretrain"]}
-trained = {
-    s: checkpoint.load(ROOT / "runs/pretrain" / f"poyo_1-{s}" / "model.pt") for s in params.seeds
-}
-first = trained[seed]
+trained = {s: checkpoint.load(ROOT / f"runs/pretrain/poyo_1/model-{s}.pt") for s in params.seeds}
+first = trained[params.seeds[0]]
 
 
 # %%
@@ -145,7 +140,7 @@ def legible(x, facts):
 
 
 tables = {s: unit_table(one) for s, one in trained.items()}
-x, facts = tables[seed]
+x, facts = tables[params.seeds[0]]
 if facts is None:
     print("the truth about units is known for simulated sessions only")
     read = pd.DataFrame(columns=["quantity", "mean", "low", "high", "n"])

@@ -2,7 +2,7 @@
 # # 9. What each part is for
 #
 # A part of a model earns its place when the model is worse without it. Here POYO is trained
-# again and again from scratch, on the same few sessions, the same steps, the same seed, each time
+# again and again from scratch, on the same few sessions, the same steps, the same seeds, each time
 # with one thing taken away or changed, and decodes the same test trials.
 #
 # The trainings are short, so read the table with care: it says what helps POYO *learn from little
@@ -10,11 +10,9 @@
 # than the mean, and a variant that leaves it later ends lower, whatever it would reach in the end.
 # With the paper's data and budget some differences may shrink and others grow.
 
-# %% tags=["parameters"]
-seed = 0
-
 # %%
 from dataclasses import replace
+from itertools import chain
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -47,7 +45,7 @@ full = ablations.Setup(
         embedding_lr=study.embedding_lr,
         eval_every=study.steps,
     ),
-    seed=seed,
+    seed=params.seeds[0],
 )
 for recording in full.recordings:
     print(f"{recording.session_id}: {len(recording.unit_ids)} units")
@@ -87,22 +85,27 @@ print(f"{study.steps} steps of {study.batch_size} windows for each of {len(ablat
 # %% [markdown]
 # ## 9.3 All of them
 
-# %%
-rows = []
-for variant in ablations.VARIANTS:
-    r2 = ablations.run(variant, full)
-    rows += [{"variant": variant, "session_id": s, "r2": round(x, 4)} for s, x in r2.items()]
-scores = pd.DataFrame(rows)
 
 # %%
-table = scores.pivot(index="variant", columns="session_id", values="r2")
+def one(job):
+    seed, variant = job
+    r2 = ablations.run(variant, replace(full, seed=seed))
+    about = {"variant": variant, "seed": seed}
+    return [about | {"session_id": name, "r2": round(value, 4)} for name, value in r2.items()]
+
+
+jobs = [(seed, variant) for seed in params.seeds for variant in ablations.VARIANTS]
+scores = pd.DataFrame(chain(*threads.processes(one, jobs)))
+
+# %%
+table = scores.pivot_table(index="variant", columns="session_id", values="r2")
 table = table.loc[[*ablations.VARIANTS], [r.session_id for r in full.recordings]]
 difference = table - table.loc["full"]
 means = {"mean": table.mean(axis=1), "minus full": difference.mean(axis=1)}
 table.rename(columns=lambda name: name.replace("_", " ")).assign(**means).round(3)
 
 # %% [markdown]
-# *Test R² of each session, their mean, and its difference to the full model.*
+# *Test R² of each session (seeds averaged), their mean, and its difference to the full model.*
 
 # %%
 shown = difference.drop(index="full")[::-1]
@@ -122,6 +125,6 @@ plt.show()
 # That is a rough yardstick, from two trainings; a difference not well beyond it is none.*
 
 # %%
-folder = ROOT / "runs/ablations" / str(seed)
+folder = ROOT / "runs/ablations"
 folder.mkdir(parents=True, exist_ok=True)
 scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")

@@ -490,7 +490,7 @@ plt.show()
 # embeddings have gradients.
 
 # %%
-pretrained = checkpoint.load(ROOT / "runs/pretrain" / f"poyo_mp-{params.seeds[0]}" / "model.pt")
+pretrained = checkpoint.load(ROOT / f"runs/pretrain/poyo_mp/model-{params.seeds[0]}.pt")
 corpus = sources.load_corpus(ROOT / "runs/data")
 held_out = [recordings[0] for role, recordings in corpus.items() if role != "pretrain"]
 ours = replace(params.adapt.unit_identification, eval_every=speed.eval_every // 5 or 1)

@@ -143,16 +143,37 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Learning rates that a training may try."""
+
+    lr: float
+    embedding_lr: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What each way to meet a session tries instead of its own rates; the best on valid is taken.
+
+    As many configurations as each of `baselines`, on the first session of a column.
+    """
+
+    unit_identification: tuple[Rates, ...]
+    finetune: tuple[Rates, ...]
+    single_session: tuple[Rates, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Adapt:
     """How a pretrained model meets a held-out session, and the same from scratch.
 
     trials: numbers of labelled trials in the few-shot curves; few: the columns of Table 2 that
-    are asked. transfer: model that saw one task -> columns of the other.
+    are asked. transfer: another pretrained model -> columns it meets by unit identification.
     """
 
     unit_identification: Training
     finetune: Training
     single_session: Training
+    tried: Tried
     trials: tuple[int, ...]
     few: tuple[str, ...]
     transfer: dict[str, tuple[str, ...]]
@@ -287,6 +308,12 @@ class Params:
     def __post_init__(self):
         if self.size not in SIZES:
             raise ConfigError(f"size: {self.size!r} is unknown; known: {', '.join(SIZES)}")
+        ways = vars(self.adapt.tried).items()
+        if wrong := [way for way, rates in ways if len(rates) != self.baselines.lfads.candidates]:
+            raise ConfigError(
+                f"adapt.tried.{wrong[0]}: must try as many configurations as the methods of "
+                f"baselines, {self.baselines.lfads.candidates}"
+            )
         for name in (*self.runs, *self.adapt.transfer):
             if name not in self.models:
                 raise ConfigError(

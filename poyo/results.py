@@ -70,40 +70,28 @@ def task_of(session_ids: pd.Series) -> pd.Series:
 
 
 def collect(params: config.Params) -> None:
-    """Gather the runs of every seed into the files of figures/data and the headline metrics."""
+    """Gather the runs into the files of figures/data and the headline metrics."""
 
-    def every(pattern: str, **columns) -> pd.DataFrame:
-        """A file of each seed, one after the other; columns are added."""
-        parts = [
-            pd.read_csv(ROOT / "runs" / pattern.format(seed)).assign(seed=seed, **columns)
-            for seed in params.seeds
-        ]
-        return pd.concat(parts, ignore_index=True)
+    def read(name: str, **columns) -> pd.DataFrame:
+        """A file of runs/ with columns added."""
+        return pd.read_csv(ROOT / "runs" / f"{name}.csv").assign(**columns)
 
-    models = {name: every(f"pretrain/{name}-{{}}/scores.csv", model=name) for name in params.runs}
+    models = {name: read(f"pretrain/{name}/scores", model=name) for name in params.runs}
     sessions = [
-        pd.read_csv(ROOT / "runs/baselines/scores.csv").rename(columns={"role": "column"}),
+        read("baselines/scores").rename(columns={"role": "column"}),
         *(models[name].assign(column="pretrain", method=name) for name in SCOPES),
-        every("adapt/{}/scores.csv"),
+        read("adapt/scores"),
     ]
     scores = pd.concat(sessions)[["column", "session_id", "method", "seed", "r2"]]
     csv(scores, "scores")
-    curves = [
-        *(
-            every(f"pretrain/{name}-{{}}/history.csv", column="pretrain", method=name)
-            for name in SCOPES
-        ),
-        every("adapt/{}/curves.csv"),
-    ]
-    csv(pd.concat(curves), "curves")
     csv(table2(scores), "table2")
     scaling = pd.concat([models[name] for name in SCALING if name in models])
     sizes = {name: row.size for name, row in params.models.items()}
     scaling = scaling.assign(size=scaling.model.map(sizes), task=task_of(scaling.session_id))
     csv(scaling, "scaling")
-    csv(efficiency(pd.concat(curves), every("adapt/{}/few.csv"), scores), "efficiency")
-    csv(every("ablations/{}/scores.csv"), "ablations")
-    csv(pd.read_csv(ROOT / "runs/baselines/search.csv"), "search")
+    csv(efficiency(read("adapt/curves"), read("adapt/few"), scores), "efficiency")
+    csv(read("ablations/scores"), "ablations")
+    csv(pd.concat([read("baselines/search"), read("adapt/search")]), "search")
     with replacing(FIGURES / "metrics.json") as scratch:
         scratch.write_text(json.dumps(headline(scores), indent=2) + "\n")
 
@@ -111,8 +99,7 @@ def collect(params: config.Params) -> None:
 def efficiency(curves: pd.DataFrame, few: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """R² of held-out sessions by what adapting cost: gradient steps (validation R²) or labelled
     trials (test R²; all of them: trials 0)."""
-    held_out = curves[curves.column != "pretrain"]
-    steps = held_out.rename(columns={"step": "x", "valid_r2": "r2"}).assign(cost="steps")
+    steps = curves.rename(columns={"step": "x", "valid_r2": "r2"}).assign(cost="steps")
     all_trials = scores[scores.column.isin(few.column) & scores.method.isin(few.method)]
     trials = pd.concat([few.rename(columns={"trials": "x"}), all_trials.assign(x=0)])
     both = pd.concat([steps, trials.assign(cost="trials")])

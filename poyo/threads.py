@@ -1,13 +1,16 @@
-"""CPU threads that take whole windows, so that no result depends on how many there are.
+"""CPU threads that take whole windows, so that no result depends on how many there are, and
+processes that take whole trainings.
 
 torch's own threads split every operation: at POYO's sizes they mostly wait for each other, and
 another number of them gives other last digits. Here a batch is cut into chunks of windows, each
 thread computes some of them alone, and what they give is put together in the chunks' order.
 """
 
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import torch
 
 CHUNK = 8, 16  # windows, fewest and most: enough to hide Python, few enough to stay in the cache
@@ -22,6 +25,7 @@ def use(n: int) -> None:
     if n < 1:
         raise ValueError(f"threads: {n}; at least 1 is needed")
     torch.set_num_threads(1)
+    sys.setswitchinterval(1e-4)  # s; a thread back from torch waits less for another's Python
     _pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
 
 
@@ -30,6 +34,24 @@ def run(function: Callable, items: Iterable) -> list:
     if _pool is None:
         use(torch.get_num_threads())
     return list(_pool.map(function, items))
+
+
+def processes(function: Callable, items: Iterable) -> list:
+    """As `run`, with a process for each thread there would be: for trainings of their own, which
+    as threads wait for each other's Python. On a GPU, one after the other.
+    """
+    if _pool is None:
+        use(torch.get_num_threads())
+
+    def alone(item):
+        use(1)
+        return function(item)
+
+    count = 1 if torch.cuda.is_available() else _pool._max_workers
+    if count == 1:
+        return [function(item) for item in items]
+    work = joblib.Parallel(n_jobs=count, batch_size=1)
+    return work(joblib.delayed(alone)(item) for item in items)
 
 
 def chunks(n: int, device: torch.device) -> list[slice]:

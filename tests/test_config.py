@@ -157,6 +157,12 @@ def test_an_unknown_size_names_the_known():
         read(changed("size", "2M"))
 
 
+def test_every_row_of_table_2_tries_as_many_configurations():
+    fewer = TREE["adapt"]["tried"]["finetune"][:-1]
+    with pytest.raises(ConfigError, match=r"adapt\.tried\.finetune: must try as many"):
+        read(changed("adapt.tried.finetune", fewer))
+
+
 def test_a_window_has_at_least_one_query():
     with pytest.raises(ConfigError, match=r"windows\.queries must be at least 1, got 0"):
         read(changed("windows.queries", 0))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from poyo import adapt, checkpoint, evaluate, optim
+from poyo import adapt, checkpoint, evaluate, optim, threads
 from poyo import train as module
 from poyo.checkpoint import CheckpointError
 from poyo.intervals import intervals
@@ -60,6 +60,32 @@ def test_the_same_seed_gives_the_same_bytes(
         model, history = run([simulated], replace(training, optimizer=optimizer), windows)
         alike.append((weights(model), history))
     assert alike[0] == alike[1]
+
+
+def test_trainings_in_processes_of_their_own_give_the_same_bytes(
+    simulated, training, windows, tmp_path, monkeypatch
+):
+    def one(seed):
+        monkeypatch.setenv("POYO_SCRATCH", str(tmp_path / f"{os.getpid()}"))
+        model, history = run([simulated], training, windows, seed=seed)
+        return os.getpid(), weights(model), history
+
+    alone = [one(seed) for seed in (0, 1)]
+    threads.use(2)
+    together = threads.processes(one, [0, 1])
+    threads.use(1)
+    assert [facts for _, *facts in together] == [facts for _, *facts in alone]
+    assert os.getpid() not in {process for process, *_ in together}
+
+
+def test_an_error_in_a_process_is_raised_with_its_message():
+    def fails(item):
+        raise ValueError(f"{item} is not a session; give it one")
+
+    threads.use(2)
+    with pytest.raises(ValueError, match="b is not a session; give it one|a is not"):
+        threads.processes(fails, ["a", "b"])
+    threads.use(1)
 
 
 def test_another_seed_gives_another_model(simulated, training, windows):
