@@ -242,7 +242,7 @@ Markdown(plotting.markdown(rows, "claims", caption))
 
 # %% [markdown]
 # Where a claim is not resolved or contradicted, mind the budget: the `laptop` profile trains some
-# 500 steps on two-minute sessions, in minutes on two cores, the paper for days on eight GPUs. A
+# 650 steps on five-minute sessions, in minutes on two cores, the paper for days on eight GPUs. A
 # model that is still far from the end of its training cannot show what more data or more depth is
 # worth: at the same number of steps, a model of fewer sessions has seen each of them more often.
 # The corpus was not tuned to please a row.

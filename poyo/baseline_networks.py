@@ -90,7 +90,7 @@ class NDTSupervised(nn.Module):
         dim = config.width
         self.inputs = nn.Sequential(Standard(seen), Dropout(config.dropout))
         self.embed = nn.Linear(seen.shape[-1], dim)
-        self.position = nn.Parameter(0.1 * torch.randn(seen.shape[1], dim))
+        self.position = nn.Parameter(torch.randn(seen.shape[1], dim))
         self.blocks = nn.Sequential(*(Block(dim, config.dropout) for _ in range(2)))
         self.readout = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, outputs))
 
@@ -135,7 +135,7 @@ class EIT(nn.Module):
         self.steps = -(-bins // self.bins)
         self.inputs = nn.Sequential(Standard(self._wide(seen)), Dropout(config.dropout))
         self.embed = nn.Linear(1, dim)
-        self.position = nn.Parameter(0.1 * torch.randn(self.steps, dim))
+        self.position = nn.Parameter(torch.randn(self.steps, dim))
         self.neuron = nn.Parameter(0.1 * torch.randn(units, 1, dim))
         self.individual = Block(dim, config.dropout)
         self.interaction = Block(dim, config.dropout)
