@@ -241,6 +241,6 @@ plotting.save(fig, "tour")
 # | [03_model](03_model.ipynb) | the network: attention over time, its size and its cost |
 # | [04_pretrain](04_pretrain.ipynb) | one model trained on all sessions at once |
 # | [05_adapt](05_adapt.ipynb) | new days and new animals, three ways |
-# | [06_baselines](06_baselines.ipynb) | the linear decoder that has to be beaten |
+# | [06_baselines](06_baselines.ipynb) | the other decoders, which have to be beaten |
 # | [11_results](11_results.ipynb) | every table and figure, beside the paper's |
 # | [12_your_recording](12_your_recording.ipynb) | the same with a recording of your own |

@@ -335,6 +335,8 @@ def _kernel_environment(root: Path, resumed: Path) -> Iterator[None]:
         PYTHONSTARTUP="",
         POYO_SCRATCH=str(resumed),  # where `poyo.train` keeps what an interrupted run resumes from
         PYTHONHASHSEED="0",  # the order of a set
+        # the kernel ends before joblib has tidied up; its tracker then does, and says so at length
+        PYTHONWARNINGS="ignore:resource_tracker:UserWarning",
         MPLBACKEND="module://matplotlib_inline.backend_inline",
     )
     try:

@@ -83,7 +83,7 @@ def test_an_error_in_a_process_is_raised_with_its_message():
         raise ValueError(f"{item} is not a session; give it one")
 
     threads.use(2)
-    with pytest.raises(ValueError, match="b is not a session; give it one|a is not"):
+    with pytest.raises(ValueError, match="is not a session; give it one"):
         threads.processes(fails, ["a", "b"])
     threads.use(1)
 
