@@ -274,14 +274,16 @@ n = np.arange(triangle[0], triangle[2] + 1)
 largest = max(range(len(sessions)), key=lambda i: len(sessions[i].unit_rows))
 total = len(sessions[largest].unit_rows)
 kept = sampling.keep_units(sessions, np.full(4000, largest), triangle, seed=(0,))
-sizes = np.array([mask.sum() for mask in kept])
+drawn = np.bincount([mask.sum() for mask in kept], minlength=total + 1) / len(kept)
+computed = np.bincount(np.minimum(n, total), sampling.keep_probabilities(*triangle), total + 1)
+some = np.arange(triangle[0], total)
 fig, ax = plt.subplots(figsize=(6.8, 2.3))
-bins = np.arange(n[0], n[-1] + 2) - 0.5
-ax.hist(sizes, bins, weights=np.full(len(sizes), 1 / len(sizes)), color="0.8", label="4,000 draws")
-ax.plot(n, sampling.keep_probabilities(*triangle), color="C0", label="probability")
-ax.set(xlabel=f"units kept of {total}", ylabel="share of windows")
+ax.bar(some, drawn[some], width=1, color="0.8", label="4,000 draws")
+ax.plot(some, computed[some], color="C0", label="probability")
+ax.set(xlabel=f"units kept of {total}, where not all", ylabel="share of windows", ylim=(0, None))
 ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
+print(f"all {total} units are kept in {drawn[total]:.0%} of the windows")
 
 # %% [markdown]
 # *How many units of the largest session survive: drawn (grey) and computed (blue).*

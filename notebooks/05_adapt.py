@@ -137,7 +137,9 @@ searches = pd.DataFrame(
 searches.drop(columns="session_id")
 
 # %% [markdown]
-# *What was tried, and R² on the validation trials.* With it, the other sessions and seeds:
+# *What was tried, and R² on the validation trials; all of it is in `figures/data/search.csv`, and
+# beside the other methods in [11_results](11_results.ipynb).* With the best, the other sessions
+# and seeds:
 
 
 # %%

@@ -17,7 +17,7 @@ from poyo import config, paper, plotting, results, sources
 plt.style.use("poyo.style")
 params = config.load()
 corpus = {"simulated": "simulated cortex"}.get(params.data.corpus, params.data.corpus)
-names = ("scores", "table2", "scaling", "efficiency", "ablations", "embeddings")
+names = ("scores", "table2", "scaling", "efficiency", "ablations", "embeddings", "search")
 data = {name: pd.read_csv(plotting.FIGURES / f"data/{name}.csv") for name in names}
 scores, table2 = data["scores"], data["table2"]
 where = f"{corpus}, profile `{params.profile}`, {len(params.seeds)} seed(s)"
@@ -66,6 +66,19 @@ plt.show()
 
 # %% [markdown]
 # *Bars: mean over sessions and seeds; circles: every session and seed.*
+#
+# Every row but the Wiener filter could try equally many configurations on the first session of a
+# column. How much hung on the choice: R² on the **validation** trials, worst to best. Where the
+# two are far apart, a finer grid might still find more.
+
+# %%
+search = data["search"].groupby(["method", "role"], sort=False).valid_r2.agg(["min", "max"])
+span = search.apply(lambda row: f"{row['min']:.3f} to {row['max']:.3f}", axis=1).unstack()
+span = span.loc[[m for m in paper.METHODS if m in span.index], columns].fillna("")
+span.rename(index=paper.METHODS)
+
+# %% [markdown]
+# *All configurations and what they gave are in `figures/data/search.csv`.*
 #
 # ## 11.2 The pretrained model on its own sessions
 
@@ -244,5 +257,5 @@ Markdown(plotting.markdown(rows, "claims", caption))
 # Where a claim is not resolved or contradicted, mind the budget: the `laptop` profile trains some
 # 650 steps on five-minute sessions, in minutes on two cores, the paper for days on eight GPUs. A
 # model that is still far from the end of its training cannot show what more data or more depth is
-# worth: at the same number of steps, a model of fewer sessions has seen each of them more often.
-# The corpus was not tuned to please a row.
+# worth: at the same number of steps, a model of fewer sessions (`third`), or of one task (`rt`),
+# has seen each of them more often. The corpus was not tuned to please a row.
