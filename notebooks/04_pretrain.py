@@ -130,8 +130,8 @@ table
 # ## 4.4 What is kept
 #
 # The weights with both vocabularies: a checkpoint knows the name of every row it has. Besides it,
-# the learning curve and the table above (with how many parameters, sessions and training spikes
-# the model had), which [11_results](11_results.ipynb) collects.
+# the table above (with how many parameters, sessions and training spikes the model had), which
+# [11_results](11_results.ipynb) collects, and the learning curve.
 
 # %%
 folder = ROOT / "runs/pretrain" / model
