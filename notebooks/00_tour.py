@@ -14,7 +14,7 @@
 
 # %% tags=["parameters"]
 seed = 0
-steps = 200  # gradient steps spent on the new session
+steps = 80  # gradient steps spent on the new session
 
 # %%
 from dataclasses import replace
@@ -23,22 +23,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 
-from poyo import (
-    ROOT,
-    adapt,
-    checkpoint,
-    config,
-    evaluate,
-    plotting,
-    sources,
-    threads,
-    tokens,
-    train,
-)
-from poyo.intervals import contains
+from poyo import ROOT, adapt, evaluate, threads, tokens
+from poyo.data import sources
+from poyo.data.intervals import contains
+from poyo.decoder import Decoder
+from poyo.study import plotting, profile
 
-plt.style.use("poyo.style")
-params = config.load()
+plt.style.use("poyo.study.style")
+params = profile.load()
 threads.use(params.threads)
 
 # %% [markdown]
@@ -104,15 +96,14 @@ plt.show()
 # enters as a pair of *who* (its unit) and *when* (its exact time). Each unit also gets a START and
 # an END token at the window's edges, so that a unit which says nothing is still known to be there.
 #
-# First the new session needs names. `adopt` takes the pretrained network and replaces its lists
-# of units and sessions by those of the new recording.
+# A **decoder** is a network together with the names of the units and sessions it knows. `adopt`
+# makes one for the new recording: the pretrained network stays, the names are the new ones.
 
 # %%
-pretrained = checkpoint.load(ROOT / f"runs/pretrain/poyo_mp/model-{seed}.pt")
-adopted = adapt.adopt(pretrained, [recording], seed=seed)
-session = tokens.prepare(recording, adopted.units, adopted.sessions)
-length = params.windows.length
-window = tokens.cut([session], np.array([0]), shown[:1, 0], length)
+pretrained = Decoder.load(ROOT / f"runs/pretrain/poyo_mp/decoder-{seed}.pt")
+decoder = pretrained.adopt([recording], seed=seed)
+session, length = decoder.session(recording), decoder.windows.length
+window = tokens.tokenize([session], np.array([0]), shown[:1, 0], length)
 
 spikes = int(contains(shown[:1, :1] + [0, length], recording.spike_times).sum())
 n = int(window["input_mask"].sum())
@@ -128,9 +119,8 @@ assert n == spikes + 2 * units
 # identification**. They are learned from the session's train trials.
 
 # %%
-train.freeze(adopted.model, True)
-learned = sum(p.numel() for p in adopted.model.parameters() if p.requires_grad)
-total = sum(p.numel() for p in adopted.model.parameters())
+learned = sum(p.numel() for p in decoder.model.groups()["embeddings"])
+total = sum(p.numel() for p in decoder.model.parameters())
 print(
     f"the network saw {len(pretrained.sessions) - 1} sessions, {len(pretrained.units) - 1} units"
 )
@@ -138,11 +128,8 @@ print(f"{learned:,} of {total:,} parameters learn: {100 * learned / total:.1f} %
 
 # %%
 recipe = params.adapt.unit_identification
-steps = min(steps, recipe.steps)
 recipe = replace(recipe, steps=steps, eval_every=max(1, steps // 4))
-history = train.train(
-    adopted.model, [session], recipe, params.windows, size=params.size, seed=seed, label="tour"
-)
+history = adapt.identify_units(decoder, [recording], recipe, seed=seed, label="tour")
 for row in history:
     print(f"step {row['step']:4.0f}   validation R² {row['valid_r2']:6.3f}")
 
@@ -156,9 +143,8 @@ for row in history:
 # were used neither to train nor to choose anything. R² is taken during the reaches.
 
 # %%
-latents = tokens.latents(params.size, params.windows)
-domain = evaluate.fitting(session, "test", params.windows)
-decoded = evaluate.decode(adopted.model, latents, session, domain, params.windows)
+decoded = decoder.decode(recording, "test")
+domain = evaluate.fitting(session, "test", decoder.windows)
 print(f"{domain.shape[0]} stretches of test trials, {np.diff(domain).sum():.0f} s")
 print(f"test R² {decoded.r2:.3f} after {steps} steps")
 

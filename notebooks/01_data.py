@@ -11,19 +11,23 @@
 # `data.corpus: poyo_mp` in `params.yaml` the same graph runs on the paper's recordings.
 
 # %%
+from dataclasses import asdict
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from poyo import ROOT, config, corpus, paper, plotting, sources
-from poyo.intervals import contains
+from poyo import ROOT
+from poyo.data import corpus, sources
+from poyo.data.intervals import contains
+from poyo.study import paper, plotting, profile
 
-plt.style.use("poyo.style")
-params = config.load()
+plt.style.use("poyo.study.style")
+params = profile.load()
 
 # %%
-index = corpus.build(params.data, ROOT / "runs/data")
+index = corpus.build(ROOT / "runs/data", **asdict(params.data))
 recordings = sources.load_corpus(ROOT / "runs/data")
 print(f"corpus: {params.data.corpus}, {len(index)} sessions")
 
@@ -36,7 +40,11 @@ print(f"corpus: {params.data.corpus}, {len(index)} sessions")
 # sessions of the Neural Latents Benchmark.
 
 # %%
-TASKS = {"center_out": "center-out", "random_target": "random target", "maze": "maze"}
+TASKS = {
+    "center_out_reaching": "center-out",
+    "random_target_reaching": "random target",
+    "maze": "maze",
+}
 here = {"simulated": "simulated cortex"}.get(params.data.corpus, params.data.corpus)
 by_id = {one.session_id: one for some in recordings.values() for one in some}
 of_benchmark = index["role"].str.startswith("NLB")
@@ -56,7 +64,7 @@ def describe(source, part):
     """The row of one source; part: its rows of the index."""
     ids = part["session_id"]
     areas = {area for name in ids for area in by_id[name].units.get("area", ())}
-    tasks = [title for name, title in TASKS.items() if ids.str.contains(name).any()]
+    tasks = [title for name, title in TASKS.items() if (part["task"] == name).any()]
     counts = part["subject"].nunique(), len(part), part["units"].sum(), part["spikes"].sum()
     hours = f"{part['seconds'].sum() / 3600:.2f}"
     names = here, source, ", ".join(sorted(areas)), ", ".join(tasks)
@@ -122,16 +130,15 @@ plt.show()
 # the target, so that reaches curve around them.
 
 # %%
-tasks = {"center-out": "T-CO", "random target": "T-RT", "maze": "NLB-Maze"}
-tasks = {task: recordings[role][0] for task, role in tasks.items() if role in recordings}
-fig, axes = plt.subplots(1, len(tasks), figsize=(6.8, 2.6), sharex=True, sharey=True)
-for ax, (task, one) in zip(axes, tasks.items()):
+some = [recordings[role][0] for role in ("T-CO", "T-RT", "NLB-Maze") if role in recordings]
+fig, axes = plt.subplots(1, len(some), figsize=(6.8, 2.6), sharex=True, sharey=True)
+for ax, one in zip(axes, some):
     readout = sources.readout_of(one)
     series = one.behavior[readout.target.partition(".")[0]]
     minute = contains(np.array([[20.0, 80.0]]), series["timestamps"])
     length = 10 if readout.unit == "mm/s" else 1  # in a cm
     ax.plot(*series["pos"][minute].T / length, lw=0.5, color="C0")
-    ax.set(title=task, xlabel="x (cm)", aspect="equal")
+    ax.set(title=TASKS[one.task], xlabel="x (cm)", aspect="equal")
 axes[0].set_ylabel("y (cm)")
 plt.show()
 

@@ -18,11 +18,15 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import ListedColormap
 
-from poyo import ROOT, config, sampling, sources, tokens, vocabulary
-from poyo.intervals import contains
+from poyo import ROOT, sampling, tokens
+from poyo.data import sources
+from poyo.data.intervals import contains
+from poyo.decoder import Decoder
+from poyo.study import profile
+from poyo.vocabulary import VocabularyError
 
-plt.style.use("poyo.style")
-params = config.load()
+plt.style.use("poyo.study.style")
+params = profile.load()
 length = params.windows.length
 
 # %% [markdown]
@@ -31,13 +35,16 @@ length = params.windows.length
 # An embedding is a table with a row per name. The **vocabulary** says which name has which row. A
 # unit's name holds its session, because nothing is assumed about which unit of today is which unit
 # of yesterday. Row 0 is `NA`: it belongs to nobody, and padding points at it.
+#
+# A `Decoder` holds both vocabularies beside its network, which here is a new one: nothing on this
+# page is learned. It also gives a recording its rows and says what is to be decoded from it.
 
 # %%
 recordings = sources.load_corpus(ROOT / "runs/data")["pretrain"]
-units, names = vocabulary.units_and_sessions(recordings)
-sessions = [tokens.prepare(recording, units, names) for recording in recordings]
-session, recording = sessions[0], recordings[0]
-print(f"{len(units)} rows of units, {len(names)} of sessions")
+decoder = Decoder.new(recordings, size=params.size, windows=params.windows)
+sessions = [decoder.session(recording) for recording in recordings]
+session, recording, units = sessions[0], recordings[0], decoder.units
+print(f"{len(units)} rows of units, {len(decoder.sessions)} of sessions")
 for name in units.names[:3]:
     print(f"row {units.rows([name])[0]}: {name}")
 
@@ -47,7 +54,7 @@ for name in units.names[:3]:
 # %%
 try:
     units.rows(["sim-x_day01_center_out_reaching/M1/elec7/unit_0"])
-except vocabulary.VocabularyError as error:
+except VocabularyError as error:
     print(error)
 
 # %% [markdown]
@@ -59,7 +66,7 @@ except vocabulary.VocabularyError as error:
 # %%
 reach = recording.intervals["movement_phases.reach_period"][2]
 start = reach[0] - 0.1
-batch = tokens.cut([session], np.array([0]), np.array([start]), length)
+batch = tokens.tokenize([session], np.array([0]), np.array([start]), length)
 inside = contains([[start, start + length]], recording.spike_times)
 real = batch["input_mask"][0].numpy()
 row, time, kind = (
@@ -151,7 +158,7 @@ pd.DataFrame(rows).round(3)
 
 # %%
 edges = start + length * np.arange(4)
-cuts = tokens.cut([session], np.zeros(3, dtype=int), edges[:3], length)
+cuts = tokens.tokenize([session], np.zeros(3, dtype=int), edges[:3], length)
 per_window = cuts["input_mask"].sum(1).numpy() - 2 * U
 together = contains([[edges[0], edges[-1]]], recording.spike_times).sum()
 print(f"{' + '.join(map(str, per_window))} = {together} spikes in three windows in a row")
@@ -175,7 +182,7 @@ B = 12
 domains = [s.recording.splits["train"] for s in sessions]
 stream = sampling.TrainingWindows(domains, length, seed=0)
 which, starts = stream.batch(0, B)
-batch = tokens.cut(sessions, which, starts, length)
+batch = tokens.tokenize(sessions, which, starts, length)
 mask = batch["input_mask"].numpy()
 N = mask.sum(1)
 for i, s in enumerate(which):
@@ -208,10 +215,11 @@ plt.show()
 # window, at that sample's time. So behaviour may be sampled at any rate, and is never resampled.
 
 # %%
-latents = tokens.latents(params.size, params.windows)
-index, at = latents["latent_index"].numpy(), latents["latent_timestamps"].numpy()
+index, at = (
+    buffer.numpy() for buffer in (decoder.model.latent_index, decoder.model.latent_timestamps)
+)
 steps, K = len(np.unique(at)), index.max() + 1
-window = tokens.cut([session], np.array([0]), np.array([start]), length)
+window = tokens.tokenize([session], np.array([0]), np.array([start]), length)
 query = window["output_timestamps"][0].numpy()
 print(f"{steps} steps x {K} = {len(at)} latents, {len(query)} queries")
 assert len(at) == K * round(length / params.windows.latent_step)
@@ -269,7 +277,7 @@ plt.show()
 # this package.) A session with fewer units than are drawn keeps them all.
 
 # %%
-triangle = params.pretrain.unit_dropout
+triangle = params.models["poyo_mp"].recipe.unit_dropout
 n = np.arange(triangle[0], triangle[2] + 1)
 largest = max(range(len(sessions)), key=lambda i: len(sessions[i].unit_rows))
 total = len(sessions[largest].unit_rows)
@@ -296,7 +304,7 @@ print(f"{np.mean([mask.all() for mask in kept]):.0%} of its windows keep them al
 
 # %%
 even = np.arange(U) % 2 == 0
-fewer = tokens.cut([session], np.array([0]), np.array([start]), length, kept=[even])
+fewer = tokens.tokenize([session], np.array([0]), np.array([start]), length, keep=[even])
 left = int(fewer["input_mask"].sum())
 print(f"every second unit dropped: {len(unit)} tokens become {left}")
 assert left == even[unit].sum()

@@ -18,21 +18,25 @@
 seed = 0
 
 # %%
+from copy import deepcopy
+from dataclasses import asdict
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 
-from poyo import ROOT, checkpoint, config, sources, tokens
-from poyo.attention import HEAD, rotate_
-from poyo.model import POYO
+from poyo import ROOT, tokens
+from poyo.attention import HEAD, attend, rotate, split_heads
+from poyo.data import sources
+from poyo.decoder import Decoder
+from poyo.model import POYO, SIZES
 
-plt.style.use("poyo.style")
-params = config.load()
-length = params.windows.length
+plt.style.use("poyo.study.style")
 torch.set_num_threads(1)
 torch.manual_seed(seed)
 _ = torch.set_grad_enabled(False)
+
 # %% [markdown]
 # ## 3.1 A batch goes through
 #
@@ -40,25 +44,24 @@ _ = torch.set_grad_enabled(False)
 # session it was trained on (simulated, by default).
 
 # %%
-pretrained = checkpoint.load(ROOT / f"runs/pretrain/poyo_mp/model-{seed}.pt")
-model = pretrained.model
+decoder = Decoder.load(ROOT / f"runs/pretrain/poyo_mp/decoder-{seed}.pt")
+model, length = decoder.model, decoder.windows.length
 recording = sources.load_corpus(ROOT / "runs/data")["pretrain"][0]
-session = tokens.prepare(recording, pretrained.units, pretrained.sessions)
+session = decoder.session(recording)
 reaches = recording.intervals["movement_phases.reach_period"]
 B, U = 8, len(recording.unit_ids)
 starts = reaches[:B, 0] - 0.1
 B = len(starts)
-batch = tokens.cut([session], np.zeros(B, dtype=int), starts, length)
-batch |= tokens.latents(pretrained.size, params.windows)
+batch = tokens.tokenize([session], np.zeros(B, dtype=int), starts, length)
 
 # %%
-time = model.rotary_emb(batch["latent_timestamps"])
-z0 = model.latent_emb(batch["latent_index"])
+time = model.rotary_emb(model.latent_timestamps)
+z0 = model.latent_emb(model.latent_index)
 real = batch["input_mask"]
 names = ("input_unit_index", "input_token_type", "input_timestamps")
 unit, kind, when = (batch[name][real] for name in names)
-keys_values = model.tokens(unit, kind)
-z = model.encode(z0, time, keys_values, model.rotary_emb(when), real.sum(1).tolist())
+keys_values = model.token_keys_values(unit, kind)
+z = model.encode(z0, time, keys_values.clone(), model.rotary_emb(when), real.sum(1).tolist())
 processed = model.process(z, time)
 y = model(**batch)
 rows = [
@@ -79,9 +82,9 @@ pd.DataFrame([{"what": w, "letters": s, "shape": tuple(t.shape)} for w, s, t in 
 # network never sees a spike again: what is not gathered by the `L` latents is lost.
 
 # %%
-steps = round(length / params.windows.latent_step)
+steps = round(length / decoder.windows.latent_step)
 L, Q = len(z0), batch["output_timestamps"].shape[1]
-assert L == config.SIZES[pretrained.size].latents_per_step * steps
+assert L == model.size.latents_per_step * steps
 assert y.shape == (B, Q, 2)
 print(f"{int(batch['input_mask'].sum(1).max())} tokens at most, always {L} latents")
 
@@ -109,7 +112,8 @@ lags = np.linspace(-0.3, 0.3, 601)
 waves = np.cos(2 * np.pi * lags[:, None] / periods)
 fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 2.3))
 left.semilogy(np.arange(1, len(periods) + 1), periods, "o", ms=4)
-for at, name in ((length, "window"), (params.windows.latent_step, "latent step"), (2e-3, "2 ms")):
+marks = {"window": length, "latent step": decoder.windows.latent_step, "2 ms": 2e-3}
+for name, at in marks.items():
     left.axhline(at, color="0.8", lw=0.8, zorder=0)
     left.text(1, at * 1.15, name, color="0.4", fontsize=8)
 left.set(xlabel="rotating pair", ylabel="period (s)", xticks=[1, 6, 11, 16])
@@ -128,11 +132,6 @@ print(f"{len(periods)} periods, from {periods[0] * 1e3:.1f} ms to {periods[-1]:.
 
 # %%
 q, k = torch.randn(2, 1000, HEAD)
-
-
-def rotate(x, rotation):
-    """The package rotates in place; here x is kept."""
-    return rotate_(x.clone(), rotation)
 
 
 def match(t, s, rotary=model.rotary_emb):
@@ -164,6 +163,24 @@ assert (relative - direct).abs().max() < 0.1
 print("turned by its own time, then back by the reader's: turned by the difference")
 
 # %% [markdown]
+# Put together: with $R(t)$ the rotation by time $t$, a latent with query $q$ at time $s$ gathers
+# from tokens at times $t_n$, with keys $k_n$ and values $v_n$,
+#
+# $$R(-s) \sum_n a_n R(t_n)\,v_n, \qquad
+# a_n = \operatorname{softmax}_n\left(R(s)\,q \cdot R(t_n)\,k_n / \sqrt{64}\right).$$
+#
+# `attend` in `poyo/attention.py` is this formula. Here it is written out, for one window and one
+# head.
+
+# %%
+query, key, value = torch.randn(1, 5, HEAD), *torch.randn(2, 1, 200, HEAD)
+s, t = turn(torch.rand(5)), turn(torch.rand(200))  # of the latents, of the tokens
+shares = (rotate(query, s) @ rotate(key, t).mT / HEAD**0.5).softmax(-1)
+gathered = rotate(shares @ rotate(value, t), s.conj())
+torch.testing.assert_close(attend(query, torch.cat([key, value], -1), s, t), gathered)
+print("attend is the formula above")
+
+# %% [markdown]
 # ## 3.4 The whole network has no clock
 #
 # If attention only sees differences, so does everything built of it. Shift all times of a window,
@@ -172,15 +189,23 @@ print("turned by its own time, then back by the reader's: turned by the differen
 
 
 # %%
-def shifted(keys, seconds):
-    """The network's output when the times in `keys` are later by `seconds`."""
-    return model(**batch | {key: batch[key] + seconds for key in keys})
+def shifted(seconds, *, tokens_alone):
+    """The output when all times of the window, or those of its tokens alone, are later."""
+    later = deepcopy(model)
+    keys = ["input_timestamps"]
+    if not tokens_alone:
+        later.latent_timestamps += seconds
+        keys += ["output_timestamps"]
+    return later(**batch | {key: batch[key] + seconds for key in keys})
 
 
-times = ["input_timestamps", "latent_timestamps", "output_timestamps"]
-size = y.square().mean().sqrt()
-together = ((shifted(times, 0.5) - y).square().mean().sqrt() / size).item()
-alone = ((shifted(times[:1], 0.05) - y).square().mean().sqrt() / size).item()
+def change(other):
+    """By how much an output differs from y, as a share of the size of y."""
+    return ((other - y).square().mean() / y.square().mean()).sqrt().item()
+
+
+together = change(shifted(0.5, tokens_alone=False))
+alone = change(shifted(0.05, tokens_alone=True))
 assert together < 1e-2 and together < alone
 print("all times 500 ms later: the same output, to within one percent")
 print(f"tokens alone 50 ms later: the output changes by {alone:.0%} of its size")
@@ -206,16 +231,16 @@ print("tokens shuffled, padding among them: the same output")
 
 # %%
 counts = {}
-for name, size in config.SIZES.items():
+for name, size in SIZES.items():
     net = POYO(size=size, units=1, sessions=1)
     counts[name] = sum(p.numel() for p in net.parameters()) - 2 * size.dim
 assert counts["1.3M"] == 1_254_018
 assert counts["11.8M"] == 11_717_378
-table = pd.DataFrame([{"size": n, **config.to_dict(s)} for n, s in config.SIZES.items()])
+table = pd.DataFrame([{"size": name} | asdict(size) for name, size in SIZES.items()])
 table.assign(parameters=[f"{counts[n]:,}" for n in table["size"]])
 
 # %% [markdown]
-# *The sizes in `poyo/config.py`, counted without unit and session embeddings; the paper's names
+# *The sizes in `poyo/model.py`, counted without unit and session embeddings; the paper's names
 # 3.8M and 7.4M count them. Heads are always 64 wide, so attention is wider inside than the vectors
 # it reads. `laptop` and `smoke` are ours.*
 #
@@ -227,7 +252,7 @@ table.assign(parameters=[f"{counts[n]:,}" for n in table["size"]])
 # spikes enters linearly.
 
 # %%
-big = config.SIZES["11.8M"]
+big = SIZES["11.8M"]
 n = np.geomspace(100, 30_000, 50)
 latent = big.latents_per_step * steps
 plain, ours = big.depth * n**2, n * latent + big.depth * latent**2 + Q * latent
@@ -252,8 +277,8 @@ print(f"at {at:,} tokens, as in a second of 200 units: {ratio:.0f} times fewer")
 # %% [markdown]
 # ## 3.8 What the encoder looks at
 #
-# The shares of attention can be looked at. We take the encoder's own projections, turn queries and
-# keys by their times, and compute the shares.
+# The shares of attention can be looked at. We take the encoder's own queries, keys and values and
+# compute what the latents gather by the formula of 3.3, and the shares it contains.
 
 
 # %%
@@ -262,20 +287,18 @@ def encoder_attention(window):
     real = batch["input_mask"][window]
     names = ("input_unit_index", "input_timestamps", "input_token_type")
     unit, at, kind = (batch[name][window][real] for name in names)
-    to_tokens, to_latents = turn(at), turn(batch["latent_timestamps"])
-    context = model.unit_emb(unit) + model.token_type_emb(kind)  # (N, D)
-    heads = [x.unflatten(-1, (-1, HEAD)).transpose(0, 1) for x in (
-        model.enc_atn.queries(z0), *model.enc_atn.keys_values(context).chunk(2, dim=-1)
-    )]  # fmt: skip
-    query, keys, values = map(rotate, heads, (to_latents, to_tokens, to_tokens))  # (H, L or N, K)
-    shares = (query @ keys.mT / HEAD**0.5).softmax(-1)
-    out = rotate(shares @ values, to_latents.conj()).transpose(0, 1)
-    out = model.enc_atn.to_out(out.flatten(-2))
-    return shares.numpy(), out, unit.numpy() - session.unit_rows[0], at.numpy(), kind.numpy()
+    query = model.enc_atn.queries(z0)[None]  # (1, L, HK)
+    keys_values = model.token_keys_values(unit, kind)[None]  # (1, N, 2HK)
+    gathered = model.enc_atn.to_out(attend(query, keys_values, time, turn(at)))[0]
+    query, keys = split_heads(query), split_heads(keys_values.chunk(2, -1)[0])  # (H, 1, L or N, K)
+    match = rotate(query, time) @ rotate(keys, turn(at)).mT
+    shares = (match / HEAD**0.5).softmax(-1)[:, 0].numpy()
+    return shares, gathered, unit.numpy() - session.unit_rows[0], at.numpy(), kind.numpy()
 
 
 # %% [markdown]
-# First, that this is what the network does: the same vectors are gathered as by its own code.
+# First, that this is what the network does. Its own code computes the same by a faster way
+# (`poyo/kernels.py`): the vectors that are gathered must not differ.
 
 # %%
 shares, gathered, unit, at, kind = encoder_attention(0)
@@ -292,7 +315,7 @@ for head in range(H):
 columns = 32
 into = np.eye(columns)[(at[spikes] * columns / length).astype(int)]  # (spikes, columns)
 heat = shares[:, :, spikes] @ into
-when = batch["latent_timestamps"].numpy()
+when = model.latent_timestamps.numpy()
 fig, axes = plt.subplots(1, H, figsize=(6.4, 2.5), sharey=True, squeeze=False)
 for head, ax in enumerate(axes[0]):
     edges = np.linspace(0, length, columns + 1)

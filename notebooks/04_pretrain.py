@@ -18,16 +18,17 @@
 model = "poyo_mp"
 
 # %%
-from dataclasses import replace
-
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from poyo import ROOT, adapt, checkpoint, config, evaluate, sources, threads, tokens, train
-from poyo.intervals import contains
+from poyo import ROOT, threads, train
+from poyo.data import sources
+from poyo.data.intervals import contains
+from poyo.decoder import Decoder
+from poyo.study import plotting, profile
 
-plt.style.use("poyo.style")
-params = config.load()
+plt.style.use("poyo.study.style")
+params = profile.load()
 threads.use(params.threads)
 row = params.models[model]
 
@@ -45,9 +46,14 @@ print(f"{model}: {len(recordings)} sessions, {units} units")
 print(f"{sum(r.duration for r in recordings) / 60:.0f} minutes of recording")
 
 # %%
-start = adapt.scratch(recordings, row.size, seed=params.seeds[0])
-tables = start.model.unit_emb.weight.numel() + start.model.session_emb.weight.numel()
-parameters = sum(p.numel() for p in start.model.parameters()) - tables
+def untrained(some, seed):
+    """A decoder of some recordings with weights drawn from `seed`."""
+    return Decoder.new(some, size=row.size, windows=params.windows, seed=seed)
+
+
+groups = untrained(recordings, params.seeds[0]).model.groups()
+tables = sum(p.numel() for p in groups.pop("embeddings"))
+parameters = sum(p.numel() for group in groups.values() for p in group)
 print(f"size {row.size}: {parameters:,} shared parameters")
 print(f"and {tables:,} in the embeddings of units and sessions")
 
@@ -67,21 +73,10 @@ print(f"and {tables:,} in the embeddings of units and sessions")
 
 # %%
 def fit(some, seed):
-    """A model of some recordings, in its checkpoint; its history, and R² on their test trials."""
-    start = adapt.scratch(some, row.size, seed=seed)
-    sessions = [tokens.prepare(r, start.units, start.sessions) for r in some]
-    network = start.model.to(train.device())
-    recipe = replace(params.pretrain, steps=row.steps)
-    history = train.train(
-        network, sessions, recipe, params.windows, size=row.size, seed=seed,
-        label=f"{model}, seed {seed}",
-    )  # fmt: skip
-    latents = tokens.latents(row.size, params.windows)
-    r2 = evaluate.scores(network, latents, sessions, "test", params.windows)
-    start.model = network.cpu()
-    start.about = {"params": config.to_dict(params), "model": model, "seed": seed}
-    history = pd.DataFrame(history).assign(seed=seed)
-    return start, history, r2
+    """A trained decoder of some recordings, its history, and R² on their test trials."""
+    decoder = untrained(some, seed)
+    history = train.fit(decoder, some, row.recipe, seed=seed, label=f"{model}, seed {seed}")
+    return decoder, pd.DataFrame(history).assign(seed=seed), decoder.score(some, "test")
 
 
 groups = [[r] for r in recordings] if row.alone else [recordings]
@@ -111,14 +106,15 @@ plt.show()
 
 # %%
 spikes = {r.session_id: contains(r.splits["train"], r.spike_times).sum() for r in recordings}
+tasks = {r.session_id: r.task for r in recordings}
 scores = pd.DataFrame(
     [
         {
-            "session_id": name, "seed": start.about["seed"], "r2": value,
+            "session_id": name, "task": tasks[name], "seed": decoder.about["seed"], "r2": value,
             "parameters": parameters, "sessions": len(r2),
             "spikes": sum(spikes[other] for other in r2),
         }
-        for start, _, r2 in fits
+        for decoder, _, r2 in fits
         for name, value in r2.items()
     ]
 ).round(4)  # fmt: skip
@@ -127,16 +123,18 @@ print(f"mean test R²: {scores.r2.mean():.3f}")
 table
 
 # %% [markdown]
+# *R² on the test trials of every session, a column per seed.*
+#
 # ## 4.4 What is kept
 #
-# The weights with both vocabularies: a checkpoint knows the name of every row it has. Besides it,
-# the table above (with how many parameters, sessions and training spikes the model had), which
-# [11_results](11_results.ipynb) collects, and the learning curve.
+# The decoders: each holds the weights, the name of every row it has, the windows it reads and how
+# every session is read out. Beside them stays the table above (with how many parameters, sessions
+# and training spikes the model had), which [11_results](11_results.ipynb) compares with others.
 
 # %%
 folder = ROOT / "runs/pretrain" / model
 folder.mkdir(parents=True, exist_ok=True)
-for start, _, _ in [] if row.alone else fits:
-    checkpoint.save(folder / f"model-{start.about['seed']}.pt", start)
+for decoder, _, _ in [] if row.alone else fits:
+    decoder.save(folder / f"decoder-{decoder.about['seed']}.pt")
 history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
-scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")
+plotting.csv(scores, f"pretrain/{model}")

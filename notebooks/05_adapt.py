@@ -12,27 +12,28 @@
 # 3. **From scratch.** The same architecture, without a past: the single-session model.
 
 # %%
-import copy
-from dataclasses import replace
 from itertools import chain
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from poyo import ROOT, adapt, checkpoint, config, evaluate, sources, threads, tokens, train
-from poyo.recording import RecordingError
+from poyo import ROOT, adapt, threads
+from poyo.data import sources
+from poyo.data.recording import RecordingError
+from poyo.decoder import Decoder
+from poyo.study import paper, profile
 
-plt.style.use("poyo.style")
-params = config.load()
+plt.style.use("poyo.study.style")
+params = profile.load()
 threads.use(params.threads)
 first = params.seeds[0]
 corpus = sources.load_corpus(ROOT / "runs/data")
-columns = {column: corpus[column] for column in sources.COLUMNS if column in corpus}
+columns = {column: corpus[column] for column in paper.COLUMNS if column in corpus}
 
 
 def pretrained(name, seed):
-    return checkpoint.load(ROOT / f"runs/pretrain/{name}/model-{seed}.pt")
+    return Decoder.load(ROOT / f"runs/pretrain/{name}/decoder-{seed}.pt")
 
 
 # %% [markdown]
@@ -43,9 +44,8 @@ def pretrained(name, seed):
 
 # %%
 example = corpus["T-CO"][0]
-model = adapt.adopt(pretrained("poyo_mp", first), [example], seed=first).model
-train.freeze(model, True)
-learns = sum(p[1:].numel() for p in model.parameters() if p.requires_grad)
+model = pretrained("poyo_mp", first).adopt([example], seed=first).model
+learns = sum(p[1:].numel() for p in model.groups()["embeddings"])
 total = sum(p.numel() for p in model.parameters())
 assert learns == (len(example.unit_ids) + 1) * model.unit_emb.embedding_dim
 print(f"{example.session_id}: {len(example.unit_ids)} units")
@@ -66,104 +66,89 @@ ways = {
 }
 
 
-def learn(start, recording, recipe, seed, label):
-    """Adapt a copy of a model to one session: the copy, its test trials decoded, its curve."""
-    start = copy.deepcopy(start)
-    session = tokens.prepare(recording, start.units, start.sessions)
-    network = start.model.to(train.device())
-    label = f"{label}, {recording.session_id}, seed {seed}"
-    history = train.train(
-        network, [session], recipe, params.windows, size=start.size, seed=seed, label=label
-    )
-    latents = tokens.latents(start.size, params.windows)
-    domain = evaluate.fitting(session, "test", params.windows)
-    return start, evaluate.decode(network, latents, session, domain, params.windows), history
-
-
-def meet(about, recording, name, rates):
+def meet(about, recording, name, recipes):
     """Meet a session with a pretrained model, or with none ("single_session"): rows, one a method.
 
-    about: what the rows say of themselves. rates: method -> the rates to try, of which those with
-    the best validation R² are taken; a method goes on where the one before ended.
+    about: what the rows say of themselves. recipes: method -> the recipes to try, of which the
+    one with the best validation R² is taken; a method goes on where the one before ended.
     """
-    seed = about["seed"]
+    seed, session = about["seed"], recording.session_id
     if name == "single_session":
-        start = adapt.scratch([recording], params.size, seed=seed)
+        decoder = Decoder.new([recording], size=params.size, windows=params.windows, seed=seed)
     else:
-        start = adapt.adopt(pretrained(name, seed), [recording], seed=seed)
+        decoder = pretrained(name, seed).adopt([recording], seed=seed)
     rows = []
-    for method, tried in rates.items():
-        recipes = [replace(getattr(params.adapt, method), **vars(rate)) for rate in tried]
-        runs = [learn(start, recording, recipe, seed, f"{name} {method}") for recipe in recipes]
-        valid = [max(point["valid_r2"] for point in history) for _, _, history in runs]
-        best = int(np.argmax(np.nan_to_num(valid, nan=-np.inf)))
-        start, decoded, history = runs[best]
+    for method, tried in recipes.items():
+        label = f"{name} {method}, {session}, seed {seed}"
+        found = adapt.search(decoder, [recording], tried, seed=seed, label=label)
+        decoder, decoded = found.decoder, found.decoder.decode(recording, "test")
         rows.append(
-            {**about, "session_id": recording.session_id,
+            {**about, "session_id": session, "task": recording.task,
              "method": name if name == method else f"{name}_{method}",
-             "r2": round(decoded.r2, 4), "decoded": decoded, "history": history,
-             "rate": tried[best], "tried": list(zip(tried, valid))}
+             "r2": round(decoded.r2, 4), "decoded": decoded, "history": found.history,
+             "recipe": found.recipe, "tried": found.tried}
         )  # fmt: skip
     return rows
 
 
-def meetings(jobs):
-    """The rows of several meetings, on all threads."""
+def all_of(jobs):
+    """The rows of several sessions that are met, in several processes."""
     return [*chain(*threads.processes(lambda job: meet(*job), jobs))]
 
 
 # %% [markdown]
 # Every method has as many configurations to try as each network of
-# [06_baselines](06_baselines.ipynb): learning rates, `adapt.tried` in `params.yaml`. They are
-# tried on the first session of a column with the first seed; the one with the best R² on the
-# **validation** trials is used for all of the column.
+# [06_baselines](06_baselines.ipynb): the learning rates of its recipe, and those in `adapt.tried`
+# of `params.yaml`. They are tried on the first session of a column with the first seed; the one
+# with the best R² on the **validation** trials is used for all of the column.
 
 # %%
-searched = meetings(
+searched = all_of(
     ({"column": column, "seed": first}, recordings[0], name,
-     {method: getattr(params.adapt.tried, method) for method in methods})
+     {method: params.adapt.grid(method) for method in methods})
     for column, recordings in columns.items()
     for name, methods in ways.items()
 )  # fmt: skip
-found = {(row["column"], row["method"]): row["rate"] for row in searched}
+found = {(row["column"], row["method"]): row["recipe"] for row in searched}
 searches = pd.DataFrame(
     [
         {"role": row["column"], "session_id": row["session_id"], "method": row["method"],
-         **vars(rate), "valid_r2": r2}
+         "lr": getattr(recipe, "lr", np.nan), "embedding_lr": recipe.embedding_lr,
+         "valid_r2": r2}
         for row in searched
-        for rate, r2 in row["tried"]
+        for recipe, r2 in row["tried"]
     ]
 )  # fmt: skip
-searches.drop(columns="session_id")
+spread = searches.groupby(["role", "method"], sort=False).valid_r2.agg(["min", "max"])
+spread.apply(lambda row: f"{row['min']:.3f} to {row['max']:.3f}", axis=1).unstack("role")
 
 # %% [markdown]
-# *What was tried, and R² on the validation trials; all of it is in `figures/data/search.csv`, and
-# beside the other methods in [11_results](11_results.ipynb).* With the best, the other sessions
-# and seeds:
+# *R² on the validation trials, from the worst to the best of what was tried; every configuration
+# is in `figures/data/search.csv`.* With the best of them, the other sessions and seeds:
 
 
 # %%
-def settled(column, name):
-    """The rates found for a column; other pretrained models take those of `poyo_mp`."""
+def chosen(column, name):
+    """The recipes found for a column; other pretrained models take those of `poyo_mp`."""
     name = name if name in ways else "poyo_mp"
     methods = {m: name if m == name else f"{name}_{m}" for m in ways[name]}
     return {m: (found[column, full],) for m, full in methods.items()}
 
 
-def first_of(rates):
+def first_of(recipes):
     """Without what comes after the first method."""
-    return dict(list(rates.items())[:1])
+    return dict(list(recipes.items())[:1])
 
 
-runs = searched + meetings(
-    ({"column": column, "seed": seed}, recording, name, settled(column, name))
+runs = searched + all_of(
+    ({"column": column, "seed": seed}, recording, name, chosen(column, name))
     for seed in params.seeds
     for column, recordings in columns.items()
     for recording in recordings
     for name in ways
     if recording is not recordings[0] or seed != first
 )
-what = ["column", "session_id", "method", "seed"]
+what = ["column", "session_id", "task", "method", "seed"]
 scores = pd.DataFrame(runs)[[*what, "r2"]]
 curves = pd.DataFrame(
     [{name: row[name] for name in what} | point for row in runs for point in row["history"]]
@@ -214,8 +199,8 @@ for column in params.adapt.few:
                 continue
             about = {"column": column, "seed": first, "trials": trials}
             for name in ("poyo_mp", "single_session"):
-                jobs.append((about, short, name, first_of(settled(column, name))))
-few = pd.DataFrame(meetings(jobs))[[*what, "trials", "r2"]]
+                jobs.append((about, short, name, first_of(chosen(column, name))))
+few = pd.DataFrame(all_of(jobs))[[*what, "trials", "r2"]]
 few.pivot_table(index=["column", "method"], columns="trials", values="r2", sort=False).round(3)
 
 # %% [markdown]
@@ -228,8 +213,8 @@ few.pivot_table(index=["column", "method"], columns="trials", values="r2", sort=
 # one that has seen a third of the sessions, as long (`third`), meets all of them.
 
 # %%
-transfer = meetings(
-    ({"column": column, "seed": seed}, recording, name, first_of(settled(column, name)))
+transfer = all_of(
+    ({"column": column, "seed": seed}, recording, name, first_of(chosen(column, name)))
     for seed in params.seeds
     for name, asked in params.adapt.transfer.items()
     for column in asked

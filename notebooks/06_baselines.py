@@ -16,14 +16,19 @@
 # | `lfads` | a generator network explains the spikes by a few factors; then a linear readout |
 #
 # All but the Wiener filter count spikes in bins of 20 ms. `ndt` and `lfads` learn the activity
-# without behaviour, from the train split; only their readout, a ridge regression, sees velocity.
+# without behaviour, from the train split; only their readout sees it: the same ridge regression as
+# the Wiener filter's.
 
 # %%
+from dataclasses import fields
+
 import pandas as pd
 
-from poyo import ROOT, baselines, config, sources, threads, tokens, vocabulary
+from poyo import ROOT, threads, tokens, vocabulary
+from poyo.data import sources
+from poyo.study import baselines, profile
 
-params = config.load()
+params = profile.load()
 threads.use(params.threads)
 corpus = sources.load_corpus(ROOT / "runs/data")
 pd.set_option("display.max_rows", 200)
@@ -35,6 +40,10 @@ pd.set_option("display.max_rows", 200)
 # configurations (`baselines` in `params.yaml`), for LFADS drawn at random as in AutoLFADS. The one
 # with the best R² on the **validation** trials is taken. To save time, a column's search is made
 # on its first session, and its winner is used for the column's other sessions.
+#
+# The same rule holds within a training, POYO's and everyone's: every so many steps, and after the
+# last, a network is validated, and the weights that were best are kept. Best is the R² on the
+# validation trials; for `ndt` and `lfads`, which see no behaviour, the loss of what they do learn.
 #
 # As in the paper, networks are fitted to held-out sessions only, and the last four methods to the
 # sessions of the Neural Latents Benchmark (columns `NLB-...`) only.
@@ -53,11 +62,14 @@ common, first = (params.baselines, params.windows), params.seeds[0]
 sessions = {}
 for role, recordings in corpus.items():
     units, names = vocabulary.units_and_sessions(recordings)
-    sessions[role] = [tokens.prepare(recording, units, names) for recording in recordings]
+    sessions[role] = [
+        tokens.prepare(recording, sources.readout_of(recording), units, names)
+        for recording in recordings
+    ]
 flat = [(role, session) for role, of_role in sessions.items() for session in of_role]
 filtered = threads.run(lambda one: baselines.wiener(one[1], params.wiener, params.windows), flat)
-scores = [
-    {"role": role, "session_id": session.id, "method": "wiener", "seed": first, "r2": result.r2}
+results = [
+    (role, "wiener", session, first, None, result)
     for (role, session), result in zip(flat, filtered)
 ]
 
@@ -71,7 +83,7 @@ def search(job):
 def again(job):
     """Fit one configuration to another session, or with another seed."""
     _, method, session, seed, configuration = job
-    return baselines.fit(method, session, configuration, *common, seed=seed)
+    return baselines.fit(method, session, configuration, *common, seed=seed)[1]
 
 
 jobs = [(role, method, some[0]) for role, some in sessions.items() for method in networks(role)]
@@ -83,19 +95,27 @@ jobs = [
     for session in sessions[role]
     if session is not searched or seed != first
 ]
-results = [(*job, first, result) for job, (_, result, _) in found]
-results += [(*job[:4], result) for job, result in zip(jobs, threads.processes(again, jobs))]
-scores += [
-    {"role": role, "session_id": session.id, "method": method, "seed": seed, "r2": result.r2}
-    for role, method, session, seed, result in results
+results += [(*job, first, best, result) for job, (best, result, _) in found]
+results += [(*job, result) for job, result in zip(jobs, threads.processes(again, jobs))]
+scores = [
+    {
+        "role": role,
+        "session_id": session.id,
+        "task": session.recording.task,
+        "method": method,
+        "seed": seed,
+        "r2": result.r2,
+    }
+    for role, method, session, seed, _, result in results
 ]
 searches = [
-    {"role": role, "session_id": session.id, "method": method, **config}
+    {"role": role, "session_id": session.id, "method": method, **row}
     for (role, method, session), (_, _, tried) in found
-    for config in tried
+    for row in tried
 ]
 scores = pd.DataFrame(scores).round(4)
-columns = ["role", "session_id", "method", *config.Network.__annotations__, "valid_r2"]
+columns = [field.name for field in fields(profile.LFADSNetwork)]
+columns = ["role", "session_id", "method", *columns, "valid_r2"]
 searches = pd.DataFrame(searches, columns=columns).round({"valid_r2": 4})
 table = scores.pivot_table(index="method", columns="role", values="r2", sort=False)
 table.round(3).astype(object).fillna("")
@@ -108,7 +128,7 @@ table.round(3).astype(object).fillna("")
 # ## 6.2 What was tried
 
 # %%
-searches.drop(columns="session_id")
+searches.drop(columns="session_id").astype(object).fillna("")
 
 # %% [markdown]
 # *The configurations: width of the hidden layers, dropout, learning rate, weight of LFADS's

@@ -17,10 +17,13 @@ from itertools import chain
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from poyo import ROOT, ablations, config, sources, threads
+from poyo import ROOT, threads
+from poyo.data import sources
+from poyo.model import SIZES
+from poyo.study import ablations, profile
 
-plt.style.use("poyo.style")
-params = config.load()
+plt.style.use("poyo.study.style")
+params = profile.load()
 threads.use(params.threads)
 
 # %% [markdown]
@@ -35,16 +38,9 @@ study = params.ablations
 pretrain = sources.load_corpus(ROOT / "runs/data")["pretrain"]
 full = ablations.Setup(
     recordings=ablations.few(pretrain, study.sessions),
-    size=config.SIZES[params.size],
+    size=SIZES[params.size],
     windows=params.windows,
-    training=replace(
-        params.pretrain,
-        steps=study.steps,
-        batch_size=study.batch_size,
-        lr=study.lr,
-        embedding_lr=study.embedding_lr,
-        eval_every=study.steps,
-    ),
+    recipe=study.recipe,
     seed=params.seeds[0],
 )
 for recording in full.recordings:

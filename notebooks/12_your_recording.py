@@ -4,24 +4,31 @@
 # One file in, a decoder and its score out: the same tokens, model and training as everywhere
 # else. As rendered here it runs on a small simulated session. On yours:
 #
-#     python -m poyo.notebook code 12_your_recording
-#     python -m poyo.notebook run 12_your_recording --as mine -p path /data/monday.npz
+#     python -m poyo code 12_your_recording
+#     python -m poyo run 12_your_recording --as mine -p path /data/monday.npz
 #
-# and open `runs/notebooks/mine.ipynb`. The file may be
+# The last lines on the terminal are the result and where the decoder lies; this page with your
+# data is `runs/notebooks/mine.ipynb`. The file may be
 #
-# - `.h5` in the brainsets layout (what `brainsets prepare` writes),
 # - `.npz` or `.mat` with spikes: `spike_times` (S,) seconds and sorted, `spike_units` (S,) any
-#   labels, `times` (T,) seconds, `velocity` (T, 2), and if you have them `position` (T, 2) and
-#   `trials` (n, 2),
-# - `.npz` or `.mat` with binned counts: `counts` (T, U), `bin_starts` (T,), `velocity` (T, 2).
+#   labels, `times` (T,) seconds, `velocity` (T, D), and `trials` (n, 2) seconds if there are any,
+# - `.npz` or `.mat` with binned counts: `counts` (T, U), `bin_starts` (T,) seconds, `velocity`
+#   (T, D), and `trials`,
+# - `.h5` in the brainsets layout (what `brainsets prepare` writes).
 #
-# If your arrays are called otherwise, say so:
-# `-p names "{counts: spikes, bin_starts: time, velocity: handVel}"`. The training recipe is
-# `own` in `params.yaml`.
+# **Velocity is a default, not a must.** Anything that varies along time can be decoded: position,
+# force, several muscles, in D columns. Say what the array is called, and its unit for the axes:
+# `-p target force -p unit N`. In an `.h5` file it is a series and a field: `-p target cursor.pos`.
+#
+# If the other arrays are called otherwise, say so:
+# `-p names "{counts: spikes, bin_starts: time}"`. The training recipe is `your_recording` in
+# `params.yaml`.
 
 # %% tags=["parameters"]
 path = ""
-names = {}
+target = ""  # the array to decode; "" is the velocity, in an .h5 file what the file says
+unit = ""  # of the target
+names = {}  # what arrays are called in the file, where that is not as above
 seed = 0
 
 # %%
@@ -29,12 +36,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from poyo import adapt, baselines, config, evaluate, threads, tokens, train
-from poyo.recording import Recording, read
-from poyo.simulate import simulate
+from poyo import ROOT, adapt, threads
+from poyo.data import readers
+from poyo.data.recording import Recording
+from poyo.data.simulate import simulate
+from poyo.data.sources import readout_of
+from poyo.study import baselines, profile
 
-plt.style.use("poyo.style")
-params = config.load()
+plt.style.use("poyo.study.style")
+params = profile.load()
 threads.use(params.threads)
 
 # %% [markdown]
@@ -46,7 +56,7 @@ threads.use(params.threads)
 
 # %%
 if path:
-    recording = read(path, names, seed=seed)
+    recording = readers.read(path, target=target, unit=unit, names=names, seed=seed)
 else:
     one = simulate(
         animal="sim-own", day=1, task="random_target_reaching", minutes=params.data.minutes,
@@ -55,82 +65,104 @@ else:
     cursor = one.behavior["cursor"]
     recording = Recording.from_arrays(
         one.spike_times, one.spike_units, cursor["timestamps"], cursor["vel"],
-        session_id="my-session",
+        unit="cm/s", session_id="my-session",
     )  # fmt: skip
-print(f"{recording.session_id}: {recording.duration:.0f} s, {len(recording.unit_ids)} units")
+readout = readout_of(recording)
+times, values = recording.series(readout.target)
+D = values.shape[1]
 rate = len(recording.spike_times) / recording.duration
+print(f"{recording.session_id}: {recording.duration:.0f} s, {len(recording.unit_ids)} units")
 print(f"{len(recording.spike_times):,} spikes, {rate:.0f} a second")
+print(f"to decode: {readout.quantity} of {D} dims, {len(times):,} samples")
 
 # %% [markdown]
-# Look before you train: are spikes there throughout, does the velocity look like a hand?
+# Look before you train: are spikes there throughout, is the behaviour what you expect?
+
 
 # %%
-start = adapt.scratch([recording], params.size, seed=seed)
-session = tokens.prepare(recording, start.units, start.sessions)
-middle = session.times[len(session.times) // 2]
-shown = (recording.spike_times >= middle) & (recording.spike_times < middle + 10)
-rows = (session.times >= middle) & (session.times < middle + 10)
-fig, (raster, velocity) = plt.subplots(2, 1, figsize=(6.8, 3.4), sharex=True, height_ratios=[2, 1])
-raster.plot(recording.spike_times[shown], recording.spike_units[shown], ",", color="0.2")
-raster.set(ylabel="unit")
-velocity.plot(session.times[rows], session.target[rows], label=["x", "y"])
-velocity.set(xlabel="time (s)", ylabel="velocity")
-velocity.legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=2)
+def label(column):
+    """What an axis shows: the quantity, its column where there are several, and its unit."""
+    number = f" {column + 1}" if D > 1 else ""
+    return f"{readout.quantity}{number}\n({readout.unit})"
+
+
+# %%
+middle = times[len(times) // 2]
+spikes = slice(*np.searchsorted(recording.spike_times, [middle, middle + 10]))
+rows = slice(*np.searchsorted(times, [middle, middle + 10]))
+fig, axes = plt.subplots(
+    1 + min(D, 4), 1, figsize=(6.8, 2.3 + 0.9 * min(D, 4)), sharex=True,
+    height_ratios=[2.5] + [1] * min(D, 4),
+)  # fmt: skip
+axes[0].plot(recording.spike_times[spikes], recording.spike_units[spikes], ",", color="0.2")
+axes[0].set(ylabel="unit")
+for i, ax in enumerate(axes[1:]):
+    ax.plot(times[rows], values[rows, i])
+    ax.set_ylabel(label(i), rotation=0, ha="right", va="center")
+axes[-1].set_xlabel("time (s)")
 plt.show()
 
 # %% [markdown]
-# *Ten seconds from the middle of the recording.*
+# *Ten seconds from the middle of the recording: spikes by unit, and below them what is to be
+# decoded (of more than four columns the first four).*
 #
-# ## 12.2 The yardstick
+# ## 12.2 Train
 #
-# A Wiener filter on the same splits and samples (see [06_baselines](06_baselines.ipynb)).
+# A new decoder learns from the train split of this recording alone. Progress goes to the terminal:
+# step, loss, validation R², windows per second, time left. If it is killed, run it again: it
+# continues.
 
 # %%
-filtered = baselines.wiener(session, params.wiener, params.windows)
-print(f"Wiener filter: test R² {filtered.r2:.3f}")
-
-# %% [markdown]
-# ## 12.3 Train
-#
-# Progress goes to the terminal: step, loss, validation R², windows per second, time left. If it
-# is killed, run it again: it continues.
-
-# %%
-model = start.model.to(train.device())
-history = train.train(
-    model,
-    [session],
-    params.own,
-    params.windows,
+decoder, history = adapt.from_scratch(
+    [recording],
+    params.your_recording,
     size=params.size,
+    windows=params.windows,
     seed=seed,
     label="your recording",
 )
 pd.DataFrame(history).tail(3)
 
 # %% [markdown]
-# ## 12.4 The result
+# *The last validations: gradient steps, loss, and R² on the validation split. The weights that
+# were best there are kept.*
+#
+# ## 12.3 The result
+#
+# Beside it the yardstick: a Wiener filter, which is ridge regression on spike counts around each
+# sample, on the same splits and samples (see [06_baselines](06_baselines.ipynb)). **R²** is the
+# share of the variance that is explained: 1 is perfect, 0 no better than always giving the mean.
 
 # %%
-latents = tokens.latents(params.size, params.windows)
-domain = evaluate.fitting(session, "test", params.windows)
-decoded = evaluate.decode(model, latents, session, domain, params.windows)
-pd.DataFrame({"decoder": ["Wiener filter", "POYO"], "test R²": [filtered.r2, decoded.r2]}).round(3)
+decoded = decoder.decode(recording, "test")
+filtered = baselines.wiener(decoder.session(recording), params.wiener, params.windows)
 
 # %%
 rows = np.flatnonzero(decoded.times < decoded.times[0] + 15)
-fig, axes = plt.subplots(2, 1, figsize=(6.8, 3), sharex=True)
-for i, (ax, name) in enumerate(zip(axes, "xy")):
-    ax.plot(decoded.times[rows], decoded.target[rows, i], color="0.6", lw=2, label="hand")
+fig, axes = plt.subplots(
+    min(D, 4), 1, figsize=(6.8, 0.8 + 1.1 * min(D, 4)), sharex=True, squeeze=False
+)
+for i, ax in enumerate(axes[:, 0]):
+    ax.plot(decoded.times[rows], decoded.target[rows, i], color="0.6", lw=2, label="true")
     ax.plot(decoded.times[rows], decoded.prediction[rows, i], color="C0", label="POYO")
-    ax.set_ylabel(f"velocity {name}")
-axes[0].legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=2)
-axes[1].set_xlabel("time (s)")
+    ax.set_ylabel(label(i), rotation=0, ha="right", va="center")
+axes[0, 0].legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=2)
+axes[-1, 0].set_xlabel("time (s)")
 plt.show()
 
 # %% [markdown]
-# *True and decoded velocity in the first seconds of the test split.*
+# *True and decoded behaviour in the first seconds of the test split.*
 #
-# If POYO is not above the filter: look at the validation R² along the way. Still rising at the
-# end: more `own.steps`. Falling: more `own.dropout`, or fewer steps. Little data: start from a
-# pretrained model instead, as in [05_adapt](05_adapt.ipynb).
+# If POYO is not above the filter, look at the validation R² along the way. If it is still rising
+# at the end, give `your_recording` more `steps`; if it falls, more `dropout` or fewer steps. With
+# little data, start from a pretrained decoder instead, as in [05_adapt](05_adapt.ipynb).
+#
+# The decoder of a recording of yours is saved. `Decoder.load(file)` reads it, and
+# `Stream(decoder, session_id)` of `poyo.stream` decodes with it while spikes arrive.
+
+# %%
+print(f"test R² of the Wiener filter {filtered.r2:.3f}, of POYO {decoded.r2:.3f}")
+if path:
+    file = ROOT / "runs/your_recording" / f"{recording.session_id}.pt"
+    decoder.save(file)
+    print(f"the decoder is {file.relative_to(ROOT)}")

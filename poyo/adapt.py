@@ -1,52 +1,96 @@
-"""A pretrained model meets a session it has never seen (paper, section 2.5).
+"""A trained decoder meets a session it has never seen (paper, section 2.5).
 
 Unit identification: the network is kept and only the embeddings of the new units and the new
 session learn. Finetuning: after that, everything learns ("gradual unfreezing"). From scratch:
-the same network without its past.
+the same network without its past. Several sessions that share a decoder may be met together.
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from .checkpoint import Checkpoint
-from .intervals import intervals, subtract
-from .model import POYO
-from .recording import Recording, RecordingError
-from .vocabulary import Vocabulary, units_and_sessions
+from .config import EmbeddingRecipe, Recipe, Windows
+from .data.intervals import intervals, subtract
+from .data.recording import Recording, RecordingError
+from .decoder import Decoder
+from .model import Size
+from .train import History, fit
+
+UNIT_IDENTIFICATION = EmbeddingRecipe()
+FINETUNE = Recipe(steps=100, embedding_lr=1e-2, eval_every=25)
+FROM_SCRATCH = Recipe(steps=400, lr=1e-2, warmup=0.1, dropout=(0.2, 0.2, 0.0), eval_every=25)
 
 
-def adopt(pretrained: Checkpoint, recordings: list[Recording], *, seed: int) -> Checkpoint:
-    """The pretrained network with the vocabulary of new sessions only.
+def identify_units(
+    decoder: Decoder,
+    recordings: list[Recording],
+    recipe: EmbeddingRecipe = UNIT_IDENTIFICATION,
+    *,
+    seed: int = 0,
+    label: str = "unit identification",
+) -> History:
+    """Learn the rows of a decoder's units and sessions; its network stays as it is."""
+    if recipe.trains_network:
+        raise TypeError("unit identification takes an EmbeddingRecipe: the network is frozen")
+    return fit(decoder, recordings, recipe, seed=seed, label=label)
 
-    New rows are drawn around the mean of the pretrained rows, with their spread. The pretrained
-    checkpoint is left as it was.
+
+def finetune(
+    decoder: Decoder,
+    recordings: list[Recording],
+    recipe: Recipe = FINETUNE,
+    *,
+    seed: int = 0,
+    label: str = "finetuning",
+) -> History:
+    """Learn everything, best after `identify_units`."""
+    return fit(decoder, recordings, recipe, seed=seed, label=label)
+
+
+def from_scratch(
+    recordings: list[Recording],
+    recipe: Recipe = FROM_SCRATCH,
+    *,
+    size: str | Size = "laptop",
+    windows: Windows = Windows(),  # noqa: B008
+    seed: int = 0,
+    label: str = "from scratch",
+) -> tuple[Decoder, History]:
+    """A decoder of these sessions alone."""
+    decoder = Decoder.new(recordings, size=size, windows=windows, seed=seed)
+    return decoder, fit(decoder, recordings, recipe, seed=seed, label=label)
+
+
+class Search(NamedTuple):
+    """The best decoder, its recipe and history, and each recipe tried with its best valid R²."""
+
+    decoder: Decoder
+    recipe: EmbeddingRecipe
+    history: History
+    tried: list[tuple[EmbeddingRecipe, float]]
+
+
+def search(
+    decoder: Decoder,
+    recordings: list[Recording],
+    recipes: list[EmbeddingRecipe],
+    *,
+    seed: int = 0,
+    label: str = "search",
+) -> Search:
+    """Train a copy of the decoder by each recipe; the best R² on validation decides.
+
+    The decoder itself is left as it was, the first recipe wins where several are equally good.
     """
-    units, sessions = units_and_sessions(recordings)
-    generator = torch.Generator().manual_seed(seed)
-    state = pretrained.model.state_dict()
-    for name, vocabulary in (("unit_emb", units), ("session_emb", sessions)):
-        state[f"{name}.weight"] = _new_rows(state[f"{name}.weight"], vocabulary, generator)
-    model = POYO(size=pretrained.size, units=len(units), sessions=len(sessions))
-    model.load_state_dict(state)
-    return Checkpoint(model=model, size=pretrained.size, units=units, sessions=sessions)
-
-
-def _new_rows(table: torch.Tensor, new: Vocabulary, generator: torch.Generator) -> torch.Tensor:
-    # Paper: new rows start from N(0, 0.02²). Here: from the distribution of the learned rows,
-    # where the frozen network knows what to make of them.
-    learned = table[1:]  # without NA
-    noise = torch.randn(len(new), table.shape[1], generator=generator)
-    return learned.mean(0) + noise * learned.std(0, correction=0)
-
-
-def scratch(recordings: list[Recording], size: str, *, seed: int) -> Checkpoint:
-    """A new model for these sessions. Weights are drawn from `seed`."""
-    units, sessions = units_and_sessions(recordings)
-    torch.manual_seed(seed)
-    model = POYO(size=size, units=len(units), sessions=len(sessions))
-    return Checkpoint(model=model, size=size, units=units, sessions=sessions)
+    runs, valid = [], []
+    for recipe in recipes:
+        one = decoder.copy()
+        runs.append((one, recipe, fit(one, recordings, recipe, seed=seed, label=label)))
+        r2 = [row["valid_r2"] for row in runs[-1][2]]
+        valid.append(float(np.nanmax(r2)) if np.isfinite(r2).any() else -np.inf)
+    best, recipe, history = runs[int(np.argmax(valid))]
+    return Search(best, recipe, history, list(zip(recipes, valid)))
 
 
 def few_trials(recording: Recording, n: int, length: float, seed: int) -> Recording:

@@ -7,14 +7,14 @@ import torch
 
 from . import threads
 from .config import Windows
-from .intervals import contains
+from .data.intervals import contains
 from .sampling import grid
-from .tokens import Session, cut
+from .tokens import Session, tokenize
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """Behaviour of the samples that were decoded: times (T,), target and prediction (T, 2) in the
+    """Behaviour of the samples that were decoded: times (T,), target and prediction (T, D) in the
     recording's unit, evaluated (T,) bool."""
 
     times: np.ndarray
@@ -42,11 +42,7 @@ def r2_score(target: np.ndarray, prediction: np.ndarray) -> float:
 
 
 def decode(
-    model: torch.nn.Module,
-    latents: dict[str, torch.Tensor],
-    session: Session,
-    domain: np.ndarray,
-    windows: Windows,
+    model: torch.nn.Module, session: Session, domain: np.ndarray, windows: Windows
 ) -> Decoded:
     """Decode the intervals `domain` (n, 2) by overlapping windows.
 
@@ -60,14 +56,14 @@ def decode(
 
     @torch.no_grad()
     def part(rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the samples of some windows, (m,), and their predictions (m, 2)."""
+        """Rows of the samples of some windows, (m,), and their predictions (m, D)."""
         some = starts[rows]
-        batch = cut([session], np.zeros(len(some), dtype=int), some, windows.length)
-        inputs = {k: v.to(device) for k, v in (batch | latents).items()}
+        batch = tokenize([session], np.zeros(len(some), dtype=int), some, windows.length)
         mask = batch["output_mask"].numpy()
-        return batch["index"].numpy()[mask], model(**inputs).float().cpu().numpy()[mask]
+        prediction = model(**{key: value.to(device) for key, value in batch.items()})
+        return batch["index"].numpy()[mask], prediction.float().cpu().numpy()[mask]
 
-    total = np.zeros((len(session.times), 2))
+    total = np.zeros(session.target.shape)
     count = np.zeros(len(session.times))
     for rows, prediction in threads.run(part, threads.chunks(len(starts), device)):
         np.add.at(total, rows, prediction)
@@ -78,22 +74,16 @@ def decode(
     return Decoded(
         times=times,
         target=np.asarray(session.target[rows], dtype=np.float64),
-        prediction=total[rows] / count[rows, None] * session.readout.scale,
+        prediction=session.readout.restore(total[rows] / count[rows, None]),
         evaluated=session.evaluated(times),
     )
 
 
 def scores(
-    model: torch.nn.Module,
-    latents: dict[str, torch.Tensor],
-    sessions: list[Session],
-    split: str,
-    windows: Windows,
+    model: torch.nn.Module, sessions: list[Session], split: str, windows: Windows
 ) -> dict[str, float]:
     """R² of each session on the "valid" or "test" split, by session id."""
-    return {
-        s.id: decode(model, latents, s, fitting(s, split, windows), windows).r2 for s in sessions
-    }
+    return {s.id: decode(model, s, fitting(s, split, windows), windows).r2 for s in sessions}
 
 
 def fitting(session: Session, split: str, windows: Windows) -> np.ndarray:

@@ -4,13 +4,14 @@ import math
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
-from .config import Training
+from .config import EmbeddingRecipe
 
-EMBEDDINGS = ("unit_emb", "session_emb")
+BETAS = 0.9, 0.99  # of AdamW
 
 
-class Lamb(torch.optim.Optimizer):
+class Lamb(Optimizer):
     """LAMB as the reference code trains POYO (You et al. 2020; torch_brain's SparseLamb).
 
     No bias correction; the decay joins the Adam step; each tensor's step is scaled by
@@ -50,7 +51,7 @@ class Lamb(torch.optim.Optimizer):
         p.sub_(group["lr"] * ratio * update)
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Optimizer):
     """Muon for matrices (Jordan et al. 2024): every step is an orthogonal matrix.
 
     The momentum is replaced by the nearest matrix with equal singular values, by five
@@ -86,50 +87,53 @@ class Muon(torch.optim.Optimizer):
         p.mul_(1 - lr * weight_decay).sub_(x, alpha=lr * 0.2 * max(p.shape) ** 0.5)
 
 
-def make(model: nn.Module, training: Training) -> list[torch.optim.Optimizer]:
-    """The optimisers of a run over all parameters; embeddings of units and sessions in a group."""
-    named = list(model.named_parameters())
-    tables = [p for name, p in named if name.split(".")[0] in EMBEDDINGS]
-    rest = {name: p for name, p in named if name.split(".")[0] not in EMBEDDINGS}
-    if training.optimizer == "lamb":
-        groups = [{"params": tables, "sparse": True}, {"params": [*rest.values()]}]
-        return [Lamb(groups, lr=training.lr, weight_decay=training.weight_decay)]
-    adamw = {"lr": training.lr, "betas": (0.9, 0.99), "weight_decay": training.weight_decay}
+def make(groups: dict[str, list[nn.Parameter]], recipe: EmbeddingRecipe) -> list[Optimizer]:
+    """The optimisers of a run over the parameters of `Network.groups`.
+
+    The first group of the first one is the embeddings of units and sessions, the only one that
+    learns by an EmbeddingRecipe.
+    """
+    embeddings = {"params": groups["embeddings"]}
+    if not recipe.trains_network:
+        lamb = recipe.optimizer == "lamb"
+        # Paper: weight decay 1e-4 here, too. Here: none while the network is frozen.
+        kind = Lamb if lamb else torch.optim.AdamW
+        more = {"sparse": True} if lamb else {"betas": BETAS}
+        return [kind([embeddings | more], lr=recipe.embedding_lr, weight_decay=0.0)]
+    matrices, rest = {"params": groups["matrices"]}, {"params": groups["rest"]}
+    options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "lamb":
+        return [Lamb([embeddings | {"sparse": True}, matrices, rest], **options)]
     # a decay would shrink the rows of units that are rarely seen
-    groups = [{"params": tables, "weight_decay": 0.0}]
-    if training.optimizer == "adamw":
-        return [torch.optim.AdamW([*groups, {"params": [*rest.values()]}], **adamw)]
-    if training.optimizer == "muon":
-        apart = ("token_type_emb", "latent_emb", "readout")  # tables and the last layer
-        inner = {n for n, p in rest.items() if p.ndim == 2 and n.split(".")[0] not in apart}
-        groups.append({"params": [p for name, p in rest.items() if name not in inner]})
-        muon = Muon([rest[n] for n in sorted(inner)], training.lr, training.weight_decay)
-        return [torch.optim.AdamW(groups, **adamw), muon]
-    raise ValueError(f"optimizer: {training.optimizer!r} is unknown; known: muon, adamw, lamb")
+    embeddings["weight_decay"] = 0.0
+    if recipe.optimizer == "adamw":
+        return [torch.optim.AdamW([embeddings, matrices, rest], betas=BETAS, **options)]
+    adamw = torch.optim.AdamW([embeddings, rest], betas=BETAS, **options)
+    return [adamw, *([Muon(groups["matrices"], **options)] if groups["matrices"] else [])]
 
 
-def schedule(training: Training, step: int) -> tuple[float, float | None]:
+def schedule(recipe: EmbeddingRecipe, step: int) -> tuple[float, float | None]:
     """Factor of the learning rates and, for lamb, β1 at a step.
 
     Rises linearly over `warmup`, holds until `hold`, falls by a cosine to 1 / 10,000. The
     reference's OneCycleLR also cycles β1 0.95 -> 0.85 -> 0.95, its halves split at `hold`.
     """
-    last = max(1, training.steps - 1)
-    rise, hold = training.warmup * training.steps, training.hold * training.steps - 1
+    last = max(1, recipe.steps - 1)
+    rise, hold = recipe.warmup * recipe.steps, recipe.hold * recipe.steps - 1
     falling = min(1.0, max(0.0, (step - hold) / max(1e-9, last - hold)))
     cosine = (1 + math.cos(math.pi * falling)) / 2
     factor = min(1.0, (step + 1) / max(1.0, rise)) * (1e-4 + (1 - 1e-4) * cosine)
-    if training.optimizer != "lamb":
+    if recipe.optimizer != "lamb":
         return factor, None
     phase = falling if step > hold else min(1.0, 1 - step / max(1.0, hold))
     return factor, 0.85 + 0.10 * (1 - math.cos(math.pi * phase)) / 2
 
 
-def set_step(optimizers: list[torch.optim.Optimizer], training: Training, step: int) -> None:
+def set_step(optimizers: list[Optimizer], recipe: EmbeddingRecipe, step: int) -> None:
     """Give the parameter groups of `make` their learning rates (and β1) for a step."""
-    factor, beta1 = schedule(training, step)
+    factor, beta1 = schedule(recipe, step)
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     for i, group in enumerate(groups):
-        group["lr"] = (training.lr if i else training.embedding_lr) * factor
+        group["lr"] = (recipe.lr if i else recipe.embedding_lr) * factor
         if beta1 is not None:
             group["betas"] = (beta1, group["betas"][1])

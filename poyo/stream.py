@@ -1,7 +1,7 @@
 """Decoding while the spikes arrive: every few milliseconds, with the numbers of the model offline.
 
     spikes -> push ┐
-                   ├-> the window [now - length, now) -> velocity
+                   ├-> the window [now - length, now) -> behaviour
     clock -> decode┘
 
 What does not change from one update to the next is computed once: the keys and values of every
@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
-from .checkpoint import Checkpoint
-from .config import Windows
-from .tokens import END, SPIKE, START, latents
+from .decoder import Decoder
+from .model import POYO
+from .tokens import END, SPIKE, START
 from .vocabulary import VocabularyError
 
 MOST = 2**18  # spikes that may wait, two minutes of 100 units: a pause must not fill the memory
@@ -28,59 +28,53 @@ SPIKES = np.dtype([("time", np.float64), ("unit", np.int64)])
 class Stream:
     """One session decoded in time; push spikes as they come, decode when a value is needed.
 
-    trained: the model with its vocabularies, put into evaluation mode here. It is not changed;
-    after training it further, make a new stream. session_id: one of its sessions; the units are
-    all that the vocabulary has of that session, and a unit that falls silent is still heard, by
-    its START and END tokens, as in training. windows: those of training. scale: that of the
-    readout, so that velocities come in the recording's unit. at: (Q,) seconds before `now`, in
-    0..length, at which to decode. 0 is now, where nothing that followed is known yet; at a
-    larger one the model sees what followed, and the velocity comes that much later.
+    decoder: its model is put into evaluation mode and not changed; after training it further,
+    make a new stream. session_id: one of its sessions; the units are all that the vocabulary has
+    of that session, and a unit that falls silent is still heard, by its START and END tokens, as
+    in training. at: (Q,) seconds before `now`, in 0..length, at which to decode. 0 is now, where
+    nothing that followed is known yet; at a larger one the model sees what followed, and the
+    value comes that much later.
 
     unknown, late, jumps count what went wrong: spikes of units the session does not have; spikes
     let go before they took part in any update, as they came when their window was over (or the
     clock jumped, or too many waited); and jumps of the clock. One thread at a time.
 
-    Raises VocabularyError for a session the model does not know, ValueError for `at`.
+    Raises VocabularyError for a session the model does not know, ValueError for `at`, TypeError
+    for a model that is not POYO's chain of tokens, latents and queries.
     """
 
-    def __init__(
-        self,
-        trained: Checkpoint,
-        session_id: str,
-        *,
-        windows: Windows,
-        scale: float = 1.0,
-        at: Sequence[float] = (0.0,),
-    ):
-        names = _unit_names(trained, session_id)
-        if len(at) == 0 or not all(0 <= t <= windows.length for t in at):
-            raise ValueError(f"at: seconds before now in 0..{windows.length}, got {list(at)}")
+    def __init__(self, decoder: Decoder, session_id: str, *, at: Sequence[float] = (0.0,)):
+        names, self.length = _unit_names(decoder, session_id), decoder.windows.length
+        if len(at) == 0 or not all(0 <= t <= self.length for t in at):
+            raise ValueError(f"at: seconds before now in 0..{self.length}, got {list(at)}")
+        if not isinstance(decoder.model, POYO):
+            raise TypeError(f"a stream needs a POYO, not a {type(decoder.model).__name__}")
         ids = np.array([name[len(session_id) + 1 :] for name in names])
         order = np.argsort(ids)
         self.unit_ids = ids[order]  # (U,) sorted, to be searched
-        self.length, self.scale = windows.length, scale
+        self._readout = decoder.readouts[session_id]
         self.unknown = self.late = self.jumps = 0
         self._named: set[str] = set()  # unknown units that were warned about
         self._now: float | None = None
         self._window = self._waiting = np.empty(0, SPIKES)  # took part in the last update; not yet
-        self._prepare(trained, session_id, trained.units.rows(names)[order], windows, at)
+        self._prepare(decoder, session_id, decoder.units.rows(names)[order], at)
 
     @torch.no_grad()
-    def _prepare(self, trained, session_id, rows, windows, at) -> None:
+    def _prepare(self, decoder, session_id, rows, at) -> None:
         """Compute what stays the same from update to update; rows: (U,) of the units."""
-        model = self._model = trained.model.eval()
+        model = self._model = decoder.model.eval()
         device = next(model.parameters()).device
         units, types = len(rows), torch.tensor([START, END, SPIKE], device=device)
         rows = torch.from_numpy(rows).to(device)
-        self._table = model.tokens(rows.repeat(3), types.repeat_interleave(units))  # (3U, 2HK)
+        types = types.repeat_interleave(units)
+        self._table = model.token_keys_values(rows.repeat(3), types)  # (3U, 2HK)
         self._ends = torch.arange(2 * units, device=device)  # rows of the START and END tokens
-        times = torch.tensor([0.0, windows.length], device=device)
+        times = torch.tensor([0.0, self.length], device=device)
         self._ends_time = times.repeat_interleave(units)  # (2U,)
-        fixed = {key: x.to(device) for key, x in latents(trained.size, windows).items()}
-        self._latents = model.latent_emb(fixed["latent_index"])  # (L, D)
-        self._latent_time = model.rotary_emb(fixed["latent_timestamps"])  # (L, K/4)
-        self._session = torch.from_numpy(trained.sessions.rows([session_id])).to(device)
-        past = torch.tensor([windows.length - t for t in at], device=device)
+        self._latents = model.latent_emb(model.latent_index)  # (L, D)
+        self._latent_time = model.rotary_emb(model.latent_timestamps)  # (L, K/4)
+        self._session = torch.from_numpy(decoder.sessions.rows([session_id])).to(device)
+        past = torch.tensor([self.length - t for t in at], device=device)
         self._output_timestamps = past[None]  # (1, Q)
         self._output_mask = torch.ones_like(self._output_timestamps, dtype=torch.bool)
 
@@ -116,7 +110,7 @@ class Stream:
             self._leave_out(units[~known])
 
     def decode(self, now: float) -> np.ndarray:
-        """Velocity (Q, 2), in the recording's unit, at `now - at` from the last window of spikes.
+        """Behaviour (Q, D), in the recording's unit, at `now - at` from the last window of spikes.
 
         The window is [now - length, now): what the model gives offline for the same window and
         the same times. A clock that goes backwards empties the memory, spikes pushed before this
@@ -135,7 +129,7 @@ class Stream:
             return self._run(time.to(self._table.device), unit.to(self._table.device))
 
     def _run(self, time: torch.Tensor, unit: torch.Tensor) -> np.ndarray:
-        """Spikes (n,), seconds from the window's start and unit, -> velocity (Q, 2)."""
+        """Spikes (n,), seconds from the window's start and unit, -> behaviour (Q, D)."""
         model, latent_time = self._model, self._latent_time
         rows = torch.cat([self._ends, len(self._ends) + unit])  # (N,), N = 2U + n
         token_time = model.rotary_emb(torch.cat([self._ends_time, time]))  # (N, K/4)
@@ -143,13 +137,14 @@ class Stream:
         z = model.encode(self._latents, latent_time, tokens, token_time, [len(rows)])
         z = model.process(z, latent_time)  # (1, L, D)
         queries = (self._session, self._output_timestamps, self._output_mask)
-        return model.decode(z, latent_time, *queries).double().cpu().numpy() * self.scale
+        decoded = model.decode(z, latent_time, *queries).double().cpu().numpy()
+        return self._readout.restore(decoded)
 
     # --- which spikes ---
 
     def _advance(self, start: float) -> np.ndarray:
         """Move the window to [start, start + length): its spikes; those before it are let go."""
-        # rounded like `tokens.cut` does, so that a spike on the edge is on the same side
+        # rounded like `tokens.tokenize` does, so that a spike on the edge is on the same side
         time, end = self._waiting["time"], start + self.length
         kept = self._window[self._window["time"] >= start]
         new = self._waiting[(time >= start) & (time < end)]
@@ -196,12 +191,12 @@ class Stream:
             )
 
 
-def _unit_names(trained: Checkpoint, session_id: str) -> list[str]:
+def _unit_names(decoder: Decoder, session_id: str) -> list[str]:
     """The session's names in the vocabulary of units. Raises VocabularyError if there is none."""
-    known = trained.sessions.names[1:]
+    known = decoder.sessions.names[1:]
     prefix = f"{session_id}/"
     others = tuple(f"{other}/" for other in known if other.startswith(prefix))
-    names = [name for name in trained.units.names if name.startswith(prefix)]
+    names = [name for name in decoder.units.names if name.startswith(prefix)]
     names = [name for name in names if not name.startswith(others)]  # of "a", not of "a/b"
     if session_id not in known or not names:
         raise VocabularyError(

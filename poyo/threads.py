@@ -17,15 +17,17 @@ CHUNK = 8, 16  # windows, fewest and most: enough to hide Python, few enough to 
 GPU_CHUNK = 128  # windows: what the official recipe gives each GPU
 
 _pool: ThreadPoolExecutor | None = None
+_count = 0  # its threads
 
 
 def use(n: int) -> None:
     """Compute on n CPU threads from now on; the default is torch's number of them."""
-    global _pool
+    global _pool, _count
     if n < 1:
         raise ValueError(f"threads: {n}; at least 1 is needed")
     torch.set_num_threads(1)
     sys.setswitchinterval(1e-4)  # s; a thread back from torch waits less for another's Python
+    _count = n
     _pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
 
 
@@ -47,7 +49,7 @@ def processes(function: Callable, items: Iterable) -> list:
         use(1)
         return function(item)
 
-    count = 1 if torch.cuda.is_available() else _pool._max_workers
+    count = 1 if torch.cuda.is_available() else _count
     if count == 1:
         return [function(item) for item in items]
     work = joblib.Parallel(n_jobs=count, batch_size=1)

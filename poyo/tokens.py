@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .config import SIZES, Size, Windows
-from .intervals import contains
-from .recording import Recording
-from .sources import Readout, readout_of
+from .data.intervals import contains
+from .data.recording import Recording, RecordingError
+from .data.sources import Readout
 from .vocabulary import Vocabulary
 
 SPIKE, START, END = 0, 1, 2  # rows of the token-type embedding
@@ -25,7 +24,7 @@ SPIKE, START, END = 0, 1, 2  # rows of the token-type embedding
 class Session:
     """A recording with its readout and its rows in the vocabularies, ready to be cut.
 
-    times: (T,) seconds of the behaviour samples; target: (T, 2) in the recording's unit.
+    times: (T,) seconds of the behaviour samples; target: (T, D) in the recording's unit.
     delimiters: whether units get START and END tokens.
     """
 
@@ -54,17 +53,29 @@ class Session:
             return np.ones(len(times), dtype=bool)
         return contains(self.recording.intervals[name], times)
 
+    def check_learnable(self, domain: np.ndarray) -> None:
+        """Raise RecordingError unless some sample in `domain` (n, 2) counts in the loss."""
+        for lo, hi in np.searchsorted(self.times, domain):
+            counts = self.weights(np.asarray(self.times[lo:hi])) > 0
+            if (np.isfinite(self.target[lo:hi]).all(1) & counts).any():
+                return
+        raise RecordingError(
+            f"session {self.id!r}: no sample in its train split counts in the loss: all are NaN "
+            f"or weigh nothing; look at {self.readout.target} and at the intervals that weigh, "
+            f"{', '.join(self.readout.weights) or 'none'}"
+        )
 
-def prepare(recording: Recording, units: Vocabulary, sessions: Vocabulary) -> Session:
+
+def prepare(
+    recording: Recording, readout: Readout, units: Vocabulary, sessions: Vocabulary
+) -> Session:
     """Give a recording its rows and its target. Unknown names and missing targets raise."""
-    readout = readout_of(recording)
     if readout.evaluate is not None and readout.evaluate not in recording.intervals:
-        raise ValueError(
+        raise RecordingError(
             f"session {recording.session_id!r} has no interval {readout.evaluate!r} to evaluate "
             f"on; it has {sorted(recording.intervals)}"
         )
-    series, _, name = readout.target.partition(".")
-    target = recording.behavior[series][name]
+    times, target = recording.series(readout.target)
     bad = sum(
         int((~np.isfinite(target[i : i + 100_000])).any(1).sum())
         for i in range(0, len(target), 100_000)
@@ -83,7 +94,7 @@ def prepare(recording: Recording, units: Vocabulary, sessions: Vocabulary) -> Se
         readout=readout,
         row=int(sessions.rows([recording.session_id])[0]),
         unit_rows=units.rows(recording.unit_names),
-        times=recording.behavior[series]["timestamps"],
+        times=times,
         target=target,
     )
 
@@ -98,49 +109,35 @@ def _weights(recording: Recording, readout: Readout) -> tuple[np.ndarray, np.nda
     return edges, values
 
 
-def latents(size: str | Size, windows: Windows) -> dict[str, Tensor]:
-    """The latent grid: K embeddings repeated at the middle of every latent step (section 2.2).
-
-    Returns latent_index (L,) and latent_timestamps (L,), L = K * length / latent_step.
-    """
-    per_step = (SIZES[size] if isinstance(size, str) else size).latents_per_step
-    steps = torch.arange(round(windows.length / windows.latent_step))
-    middle = (steps + 0.5) * windows.latent_step
-    return {
-        "latent_index": torch.arange(per_step).repeat(len(steps)),
-        "latent_timestamps": middle.float().repeat_interleave(per_step),
-    }
-
-
-def cut(
+def tokenize(
     sessions: list[Session],
     which: np.ndarray,
     starts: np.ndarray,
     length: float,
-    kept: list[np.ndarray] | None = None,
-    most: int | None = None,
+    keep: list[np.ndarray] | None = None,
+    queries: int | None = None,
 ) -> dict[str, Tensor]:
     """Cut and tokenise B windows [start, start + length) of sessions[which] into one batch.
 
-    which: (B,) int, starts: (B,) seconds. kept: for each window a (U,) bool of the units that
-    survive unit dropout, None keeps all. most: a window with more behaviour samples is thinned
+    which: (B,) int, starts: (B,) seconds. keep: for each window a (U,) bool of the units that
+    survive unit dropout, None keeps all. queries: a window with more behaviour samples is thinned
     evenly to at most as many, None keeps all. Returns, padded to the longest window (N a multiple
     of 8), all but `index` ready for the model and the loss:
 
         input_unit_index, input_token_type (B, N) int64, input_timestamps (B, N) float32 seconds
         from the window's start, input_mask (B, N) bool, session_index (B,), output_timestamps
-        (B, Q), output_mask (B, Q) False for padding and for NaN samples, target (B, Q, 2) over
+        (B, Q), output_mask (B, Q) False for padding and for NaN samples, target (B, Q, D) over
         the readout's scale, weight (B, Q) 0 where masked, index (B, Q) row of the sample in its
         session.
     """
     inputs, outputs = [], []
     for i, (s, start) in enumerate(zip(which, starts)):
         session = sessions[s]
-        inputs.append(_tokens(session, start, length, None if kept is None else kept[i]))
+        inputs.append(_tokens(session, start, length, None if keep is None else keep[i]))
         lo, hi = session.times.searchsorted((start, start + length))
-        rows = slice(lo, hi, max(1, -(-(hi - lo) // most)) if most else 1)
+        rows = slice(lo, hi, max(1, -(-(hi - lo) // queries)) if queries else 1)
         times = np.asarray(session.times[rows])
-        target = np.asarray(session.target[rows], dtype=np.float64) / session.readout.scale
+        target = session.readout.normalize(np.asarray(session.target[rows], dtype=np.float64))
         finite = np.isfinite(target).all(1)
         outputs.append(
             {
@@ -156,14 +153,14 @@ def cut(
     return batch
 
 
-def _tokens(session: Session, start: float, length: float, kept: np.ndarray | None) -> dict:
+def _tokens(session: Session, start: float, length: float, keep: np.ndarray | None) -> dict:
     recording, rows = session.recording, session.unit_rows
     lo, hi = recording.spike_times.searchsorted((start, start + length))
     unit = np.asarray(recording.spike_units[lo:hi])
     time = np.asarray(recording.spike_times[lo:hi]) - start
-    if kept is not None and not kept.all():
-        heard = kept[unit]
-        unit, time, rows = unit[heard], time[heard], rows[kept]
+    if keep is not None and not keep.all():
+        heard = keep[unit]
+        unit, time, rows = unit[heard], time[heard], rows[keep]
     spikes = session.unit_rows[unit]
     if not session.delimiters:
         rows = rows[:0]

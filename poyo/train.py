@@ -1,140 +1,135 @@
-"""One training loop for every model: pretraining, adapting, one's own recording.
+"""One training loop for every decoder: pretraining, adapting, one's own recording.
 
 Every step is a function of (seed, step) and of the state saved with it, so a run that was killed
 and started again ends with the same bytes as one that was not.
 """
 
-import hashlib
-import json
-import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import ROOT, checkpoint, evaluate, optim, threads
-from .attention import seeded
-from .config import Size, Training, Windows, to_dict
-from .model import POYO, Attention
+from . import evaluate, optim, resume, threads
+from .config import EmbeddingRecipe
+from .data.recording import Recording
+from .decoder import Decoder
+from .dropout import seeded
+from .model import Network
 from .sampling import TrainingWindows, keep_units
-from .tokens import Session, cut, latents
+from .tokens import tokenize
 
 SAVE_EVERY = 30.0  # seconds between resume files
+History = list[dict[str, float]]
+"""A row per validation: step, loss averaged since the row before, valid_r2 over the sessions."""
 
 
 def gradients(
-    model: POYO, part: Callable[[slice], dict[str, Tensor]], n: int, seed: tuple[int, ...]
+    model: Network, part: Callable[[slice], dict[str, Tensor]], n: int, seed: tuple[int, ...]
 ) -> float:
     """Loss of a batch of n windows and, in the parameters' .grad, its gradients.
 
-    The loss is the weighted mean squared error (paper, section 2.3): mean over the two dims, times
+    The loss is the weighted mean squared error (paper, section 2.3): mean over the dims, times
     the weight of the sample, over the sum of all weights. part: gives the batch of some of the
     windows; it is called from several threads. seed: of the dropout.
     """
-    device = next(model.parameters()).device
+    where = next(model.parameters()).device
     learning = [p for p in model.parameters() if p.requires_grad]
 
     def of(rows: slice) -> tuple[float, float, tuple[Tensor, ...]]:
-        batch = {key: value.to(device) for key, value in part(rows).items()}
+        batch = {key: value.to(where) for key, value in part(rows).items()}
         # Paper: float32. Here: so on a CPU; a GPU multiplies in bfloat16, weights stay float32.
-        half = torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
-        with seeded((*seed, rows.start), device), half:
+        half = torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda")
+        with seeded((*seed, rows.start), where), half:
             prediction = model(**batch).float()
         error = (prediction - batch["target"]).square().mean(-1)  # (b, Q)
         error = (error * batch["weight"]).sum()
         grads = torch.autograd.grad(error, learning, materialize_grads=True)
         return error.item(), batch["weight"].sum().item(), grads
 
-    errors, weights, grads = zip(*threads.run(of, threads.chunks(n, device)))
+    errors, weights, grads = zip(*threads.run(of, threads.chunks(n, where)))
     weight = max(sum(weights), 1e-8)
     for parameter, parts in zip(learning, zip(*grads)):
         parameter.grad = torch.stack(parts).sum(0).div_(weight)
     return sum(errors) / weight
 
 
-def train(
-    model: POYO,
-    sessions: list[Session],
-    training: Training,
-    windows: Windows,
+def fit(
+    decoder: Decoder,
+    recordings: list[Recording],
+    recipe: EmbeddingRecipe,
     *,
-    size: str | Size,
-    seed: int,
-    label: str,
-) -> list[dict]:
-    """Train `model` in place on the sessions' train split.
+    seed: int = 0,
+    label: str = "",
+) -> History:
+    """Train a decoder in place on the train split of recordings it knows.
 
-    Returns the history: a row per validation, {"step", "loss", "valid_r2"}, the loss averaged
-    since the row before, R² averaged over the sessions. The model ends with the weights that were
-    best on validation (paper, appendix). Progress goes to stderr. The state is saved while it
-    runs; an interrupted run continues where it was when called again alike. Raises WindowError
-    where no window fits.
+    The network learns, too, if the recipe is a `Recipe`. The decoder ends with the weights that
+    were best on validation (paper, appendix), where there is a GPU on that. Progress goes to
+    stderr. The state is saved while it runs; an interrupted run continues where it was when
+    called again alike. Raises WindowError where no window fits, RecordingError where no sample
+    counts in the loss, FloatingPointError where the loss is no longer finite.
     """
-    set_dropout(model, training)
-    domains = [s.recording.splits["train"] for s in sessions]
+    model, windows = decoder.model.to(device()), decoder.windows
+    model.set_dropout(*recipe.dropout)
+    sessions = [decoder.session(recording) for recording in recordings]
+    domains = [recording.splits["train"] for recording in recordings]
+    for session, domain in zip(sessions, domains):
+        session.check_learnable(domain)
     stream = TrainingWindows(domains, windows.length, seed)
-    fixed = latents(size, windows)
-    optimizers = optim.make(model, training)
-    resume = scratch_dir() / f"{run_hash(model, sessions, training, windows, seed)}.pt"
-    step, history, losses, best = _resume(resume, model, optimizers)
+    path = resume.path_of(model, sessions, recipe, windows, seed)
+    optimizers = optim.make(model.groups(), recipe)
+    step, history, losses, best = _resume(path, model, optimizers)
     if step:
         say(f"{label}: resumed at step {step}")
+    freeze(model, not recipe.trains_network)
     began, began_at, saved = time.monotonic(), step, time.monotonic()
-    while step < training.steps:
-        freeze(model, training.frozen < 0 or step < training.frozen)
+    while step < recipe.steps:
         model.train()
-        which, starts = stream.batch(step, training.batch_size)
-        kept = keep_units(sessions, which, training.unit_dropout, (seed, 2, step))
+        which, starts = stream.batch(step, recipe.batch_size)
+        keep = keep_units(sessions, which, recipe.unit_dropout, (seed, 2, step))
 
-        def part(rows: slice, which=which, starts=starts, kept=kept) -> dict[str, Tensor]:
+        def part(rows: slice, which=which, starts=starts, keep=keep) -> dict[str, Tensor]:
             # Paper: every sample. Here: windows.queries of them, evenly; behaviour is smooth, and
             # a thousand queries at 1 kHz cost more than the rest of the model.
-            some = (sessions, which[rows], starts[rows], windows.length, kept[rows])
-            return cut(*some, most=windows.queries) | fixed
+            some = (sessions, which[rows], starts[rows], windows.length, keep[rows])
+            return tokenize(*some, queries=windows.queries)
 
         losses.append(gradients(model, part, len(which), (seed, 3, step)))
-        optim.set_step(optimizers, training, step)
+        optim.set_step(optimizers, recipe, step)
         threads.run(lambda step: step(), [optimizer.step for optimizer in optimizers])
         if not np.isfinite(losses[-1]):
             raise FloatingPointError(
-                f"{label}: the loss is {losses[-1]} at step {step}; lower lr ({training.lr})"
+                f"{label}: the loss is {losses[-1]} at step {step}; lower the learning rates"
             )
         step += 1
-        if step % training.eval_every == 0 or step == training.steps:
-            r2 = evaluate.scores(model, fixed, sessions, "valid", windows)
+        if step % recipe.eval_every == 0 or step == recipe.steps:
+            r2 = evaluate.scores(model, sessions, "valid", windows)
             row = {"loss": np.mean(losses), "valid_r2": np.nanmean([*r2.values()])}
             history.append({"step": step} | {k: round(float(v), 4) for k, v in row.items()})
             if not any(row["valid_r2"] > history[-1]["valid_r2"] for row in history):
                 best = {name: value.clone() for name, value in model.state_dict().items()}
             losses = []
-            _report(label, history[-1], training, began, began_at)
-        if time.monotonic() - saved > SAVE_EVERY or step == training.steps:
-            _save(resume, step, history, losses, best, model, optimizers)
+            _report(label, history[-1], recipe, began, began_at)
+        if time.monotonic() - saved > SAVE_EVERY or step == recipe.steps:
+            _save(path, step, history, losses, best, model, optimizers)
             saved = time.monotonic()
     model.load_state_dict(best)
     freeze(model, False)
     model.eval()
+    decoder.about = {"recipe": asdict(recipe), "seed": seed, "label": label}
     return history
 
 
-def freeze(model: POYO, frozen: bool) -> None:
+def freeze(model: Network, frozen: bool) -> None:
     """Let all parameters learn, or only unit and session embeddings (unit identification)."""
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not frozen or name.split(".")[0] in optim.EMBEDDINGS)
-
-
-def set_dropout(model: POYO, training: Training) -> None:
-    """Give the model the dropout rates of a run."""
-    feed_forward, residual, attention = training.dropout
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = residual if module is model.dropout else feed_forward
-        elif isinstance(module, Attention):
-            module.dropout = attention
+    for group, parameters in model.groups().items():
+        for parameter in parameters:
+            parameter.requires_grad_(not frozen or group == "embeddings")
 
 
 def device() -> torch.device:
@@ -147,54 +142,21 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _report(label: str, row: dict, training: Training, began: float, began_at: int) -> None:
+def _report(
+    label: str, row: dict, recipe: EmbeddingRecipe, began: float, began_at: int
+) -> None:
     seconds = time.monotonic() - began
     done = row["step"] - began_at
-    left = round(seconds / done * (training.steps - row["step"]))
-    rate = done * training.batch_size / seconds
+    left = round(seconds / done * (recipe.steps - row["step"]))
+    rate = done * recipe.batch_size / seconds
     say(
-        f"{label}: step {row['step']}/{training.steps}  loss {row['loss']:.3f}  "
+        f"{label}: step {row['step']}/{recipe.steps}  loss {row['loss']:.3f}  "
         f"valid R² {row['valid_r2']:.3f}  {rate:.0f} windows/s  {left // 60}m{left % 60:02d}s left"
     )
 
 
-# --- resuming -------------------------------------------------------------------------------
-
-
-def scratch_dir() -> Path:
-    """Where resume files lie: outside every DVC output, cleared when their stage has ended."""
-    return Path(os.environ.get("POYO_SCRATCH", ROOT / "runs" / "scratch" / "interactive"))
-
-
-def run_hash(
-    model: POYO, sessions: list[Session], training: Training, windows: Windows, seed: int
-) -> str:
-    """A name for all that determines a run: config, seed, data, first weights, code."""
-    digest = hashlib.sha256()
-    facts = [to_dict(training), to_dict(windows), seed, torch.__version__, type(model).__name__]
-    digest.update(json.dumps(facts, sort_keys=True).encode())
-    for module in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(module.read_bytes())
-    for name, value in model.state_dict().items():
-        digest.update(name.encode() + value.cpu().numpy().tobytes())
-    for session in sessions:
-        recording = session.recording
-        digest.update(f"{session.id} {session.readout} {session.row}".encode())
-        digest.update(str(session.delimiters).encode())
-        digest.update(session.unit_rows.tobytes())
-        arrays = recording.spike_times, recording.spike_units, session.times, session.target
-        for array in arrays:
-            # the ends and the length tell recordings apart without reading a corpus through
-            digest.update(str(array.shape).encode())
-            digest.update(np.ascontiguousarray(array[:1000]).tobytes())
-            digest.update(np.ascontiguousarray(array[-1000:]).tobytes())
-        for name, spans in sorted((recording.splits | recording.intervals).items()):
-            digest.update(name.encode() + spans.tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _save(path: Path, step: int, history: list, losses: list, best, model, optimizers) -> None:
-    checkpoint.write(
+def _save(path: Path, step: int, history: History, losses: list, best, model, optimizers) -> None:
+    resume.write(
         path,
         {
             "step": step,
@@ -207,12 +169,12 @@ def _save(path: Path, step: int, history: list, losses: list, best, model, optim
     )
 
 
-def _resume(path: Path, model, optimizers) -> tuple[int, list, list, dict]:
+def _resume(path: Path, model, optimizers) -> tuple[int, History, list, dict]:
     if not path.exists():
         return 0, [], [], {}
     try:
-        state = checkpoint.read(path)
-    except checkpoint.CheckpointError as error:
+        state = resume.read(path)
+    except resume.CheckpointError as error:
         say(f"starting over: {error}")
         return 0, [], [], {}
     model.load_state_dict(state["model"])

@@ -1,7 +1,6 @@
 """Names to embedding rows: units ("session/unit") and sessions.
 
-A model decodes only names it has rows for. Adapting to new sessions is: extend or replace the
-vocabulary, carry the rows that stay, draw the new ones, learn.
+A model decodes only names it has rows for; `Decoder.adopt` gives it those of new sessions.
 """
 
 import difflib
@@ -9,9 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
-import torch
 
-from .recording import Recording
+from .data.recording import Recording
 
 NA = "NA"  # row 0: no unit, no session; also what padding points at
 
@@ -24,7 +22,7 @@ class VocabularyError(KeyError):
 
 
 class Vocabulary:
-    """Names in row order, `NA` first. Immutable: every change returns a new vocabulary."""
+    """Names in row order, `NA` first. Immutable."""
 
     def __init__(self, names: Iterable[str] = ()):
         names = [name for name in names if name != NA]
@@ -56,29 +54,8 @@ class Vocabulary:
             hint = f" (closest: {close[0]!r})" if close else ""
             raise VocabularyError(
                 f"{error.args[0]!r} is not in the vocabulary of {len(self) - 1} names{hint}; "
-                "add its session with Vocabulary.extend and adapt the model to it"
+                "meet its session with Decoder.adopt and learn its rows"
             ) from None
-
-    def extend(self, names: Iterable[str]) -> "Vocabulary":
-        """New names after the old. A name already there is an error."""
-        return Vocabulary([*self.names, *names])
-
-    def keep(self, names: Iterable[str]) -> "Vocabulary":
-        """Only these names, in this order: drops and reorders. Unknown names are an error."""
-        names = list(names)
-        self.rows(names)
-        return Vocabulary(names)
-
-    def drop(self, names: Iterable[str]) -> "Vocabulary":
-        """All but these names. Unknown names are an error."""
-        gone = list(names)
-        self.rows(gone)
-        return Vocabulary(set_minus(self.names, gone))
-
-
-def set_minus(names: list[str], gone: list[str]) -> list[str]:
-    gone_set = set(gone)
-    return [name for name in names if name not in gone_set]
 
 
 def units_and_sessions(recordings: Iterable[Recording]) -> tuple[Vocabulary, Vocabulary]:
@@ -86,16 +63,3 @@ def units_and_sessions(recordings: Iterable[Recording]) -> tuple[Vocabulary, Voc
     recordings = list(recordings)
     units = Vocabulary(name for recording in recordings for name in recording.unit_names)
     return units, Vocabulary(recording.session_id for recording in recordings)
-
-
-def transfer(
-    weight: torch.Tensor, old: Vocabulary, new: Vocabulary, generator: torch.Generator
-) -> torch.Tensor:
-    """Rows for `new` from the table `weight` (len(old), D): kept by name, else drawn N(0, 0.02²).
-
-    Returns (len(new), D).
-    """
-    rows = torch.empty(len(new), weight.shape[1]).normal_(std=0.02, generator=generator)
-    shared = [name for name in new.names if name in old]
-    rows[new.rows(shared)] = weight.detach()[old.rows(shared)].to(rows)
-    return rows

@@ -1,17 +1,17 @@
 """What several test files need: a tiny simulated session, an easy one, a short training run."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from poyo import ROOT
-from poyo.config import Training, Windows, load
-from poyo.recording import Recording
-from poyo.simulate import simulate
+from poyo.config import EmbeddingRecipe, Recipe, Windows
+from poyo.data.recording import Recording
+from poyo.data.simulate import simulate
+from poyo.data.sources import readout_of
 from poyo.tokens import Session, prepare
 from poyo.vocabulary import units_and_sessions
 
@@ -35,15 +35,18 @@ def simulated() -> Recording:
 
 @pytest.fixture(scope="session")
 def easy() -> Callable[..., Recording]:
-    """Makes a recording whose units fire in proportion to the velocity along a direction."""
+    """Makes a recording whose units fire in proportion to a target of up to three dims."""
 
-    def make(session_id="easy", *, seconds=60.0, units=8, seed=0, **more) -> Recording:
+    def make(session_id="easy", *, seconds=60.0, units=8, seed=0, dims=2, offset=0.0, **more):
         rng = np.random.default_rng(seed)
         times = np.arange(0, seconds, 0.02)
-        phase = 2 * np.pi * (np.array([0.31, 0.47]) * times[:, None] + rng.random(2))
-        velocity = np.sin(phase)  # (T, 2), in -1..1
+        phase = (
+            2 * np.pi * (np.array([0.31, 0.47, 0.23])[:dims] * times[:, None] + rng.random(dims))
+        )
+        target = np.sin(phase)  # (T, D), in -1..1
         angle = np.arange(units) * 2 * np.pi / units
-        rate = 30 + 20 * velocity @ np.stack([np.cos(angle), np.sin(angle)])  # (T, U) Hz
+        tuning = np.stack([np.cos(angle), np.sin(angle), np.cos(2 * angle)])[:dims]
+        rate = 30 + 20 * target @ tuning  # (T, U) Hz
         counts = rng.poisson(np.maximum(rate, 0.5) * 0.02)
         row, unit = np.nonzero(counts)
         at = np.repeat(times[row], counts[row, unit])
@@ -51,7 +54,7 @@ def easy() -> Callable[..., Recording]:
         at = at + rng.uniform(0, 0.02, len(at))
         order = np.argsort(at)
         return Recording.from_arrays(
-            at[order], unit[order], times, velocity, session_id=session_id, **more
+            at[order], unit[order], times, offset + target, session_id=session_id, **more
         )
 
     return make
@@ -63,7 +66,7 @@ def prepared() -> Callable[..., list[Session]]:
 
     def make(*recordings: Recording) -> list[Session]:
         units, sessions = units_and_sessions(recordings)
-        return [prepare(recording, units, sessions) for recording in recordings]
+        return [prepare(one, readout_of(one), units, sessions) for one in recordings]
 
     return make
 
@@ -74,17 +77,31 @@ def windows() -> Windows:
 
 
 @pytest.fixture(scope="session")
-def training() -> Training:
+def training() -> Recipe:
     """A run of a second; tests change what they are about with dataclasses.replace."""
-    return replace(
-        load(ROOT / "profiles/smoke.yaml").own,
+    return Recipe(
         optimizer="adamw",
         steps=12,
         batch_size=4,
         lr=1e-3,
         embedding_lr=1e-3,
         warmup=0.0,
+        hold=0.2,
+        weight_decay=0.05,
+        dropout=(0.2, 0.2, 0.0),
         unit_dropout=(4, 6, 8),
-        frozen=0,
         eval_every=5,
     )
+
+
+@pytest.fixture(scope="session")
+def learning(training) -> Recipe:
+    """What an easy session is learned by, in two seconds."""
+    rates = {"lr": 1e-2, "embedding_lr": 2e-2, "hold": 0.4}
+    return replace(training, optimizer="muon", steps=80, batch_size=8, eval_every=40, **rates)
+
+
+@pytest.fixture(scope="session")
+def identifying(training) -> EmbeddingRecipe:
+    """The same where the network is frozen."""
+    return EmbeddingRecipe(**{f.name: getattr(training, f.name) for f in fields(EmbeddingRecipe)})

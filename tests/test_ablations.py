@@ -6,31 +6,58 @@ import numpy as np
 import pytest
 import torch
 
-from poyo import ROOT, ablations, config
-from poyo.ablations import VARIANTS, Setup, Sinusoidal, StillValues, binned, build, jitter, run
-from poyo.config import SIZES
-from poyo.intervals import contains
-from poyo.model import POYO
+from poyo import resume
+from poyo.config import Recipe
+from poyo.data.intervals import contains
+from poyo.model import POYO, SIZES
 from poyo.sampling import keep_units
-from poyo.tokens import SPIKE, cut, latents
-from poyo.train import run_hash, train
+from poyo.study import ablations
+from poyo.study.ablations import (
+    VARIANTS,
+    Setup,
+    Sinusoidal,
+    StillValues,
+    WithoutDelimiters,
+    binned,
+    build,
+    jitter,
+    run,
+)
+from poyo.tokens import SPIKE, Session, tokenize
+from poyo.train import fit
 
 STARTS = np.array([3.0, 20.5, 33.3, 50.1])
 
 
 @pytest.fixture
 def full(simulated, easy, windows) -> Setup:
-    """The full model on the smoke profile, two steps; two sessions, one of each brainset."""
-    params = config.load(ROOT / "profiles/smoke.yaml")
-    training = replace(params.pretrain, steps=2, eval_every=2)
+    """The full model, tiny, two steps; two sessions, one of each brainset."""
+    recipe = Recipe(
+        optimizer="muon",
+        steps=2,
+        batch_size=8,
+        lr=2e-3,
+        embedding_lr=2e-3,
+        warmup=0.1,
+        hold=0.1,
+        weight_decay=0.05,
+        dropout=(0.2, 0.2, 0.1),
+        unit_dropout=(4, 8, 12),
+        eval_every=2,
+    )
     recordings = [simulated, easy(seconds=30.0)]
-    size = SIZES[params.size]
-    return Setup(recordings=recordings, size=size, windows=windows, training=training, seed=0)
+    return Setup(
+        recordings=recordings, size=SIZES["smoke"], windows=windows, recipe=recipe, seed=0
+    )
 
 
-def window(session, setup, starts=STARTS) -> dict[str, torch.Tensor]:
-    which = np.zeros(len(starts), dtype=int)
-    return cut([session], which, starts, 1.0) | latents(setup.size, setup.windows)
+def sessions_of(setup: Setup) -> list[Session]:
+    decoder = build(setup)
+    return [decoder.session(recording) for recording in setup.recordings]
+
+
+def window(session, starts=STARTS) -> dict[str, torch.Tensor]:
+    return tokenize([session], np.zeros(len(starts), dtype=int), starts, 1.0)
 
 
 # --- spikes -----------------------------------------------------------------------------------
@@ -79,9 +106,9 @@ def test_bins_put_spikes_on_a_grid_in_their_bin(simulated, width):
 
 
 def test_without_delimiters_a_window_loses_two_tokens_a_unit_and_nothing_else(full):
-    model, sessions = build(full)
-    bare = replace(sessions[0], delimiters=False)
-    batch, less = window(sessions[0], full), window(bare, full)
+    model, session = build(full).model, sessions_of(full)[0]
+    bare = sessions_of(replace(full, kind=WithoutDelimiters))[0]
+    batch, less = window(session), window(bare)
     lost = batch["input_mask"].sum(1) - less["input_mask"].sum(1)
     assert (lost == 2 * len(bare.unit_rows)).all()
     hidden = batch["input_mask"] & (batch["input_token_type"] == SPIKE)
@@ -95,12 +122,13 @@ def silent(recording, begin: float, end: float):
 
 
 def test_a_silent_window_without_delimiters_reads_one_token_of_no_unit(full, easy):
-    quiet = replace(full, recordings=[silent(easy(seconds=30.0), 2.0, 30.0)], delimiters=False)
-    model, (session,) = build(quiet)
-    batch = window(session, full, np.array([0.5, 5.0]))
+    quiet = replace(full, recordings=[silent(easy(seconds=30.0), 2.0, 30.0)])
+    bare = replace(quiet, kind=WithoutDelimiters)
+    model, (session,) = build(bare).model, sessions_of(bare)
+    batch = window(session, np.array([0.5, 5.0]))
     assert batch["input_mask"].sum(1).tolist()[1] == 1
     assert batch["input_unit_index"][1, 0] == 0
-    alone = window(session, full, np.array([5.0]))
+    alone = window(session, np.array([5.0]))
     torch.testing.assert_close(model.eval()(**alone)[0], model(**batch)[1])
     assert np.isfinite([*run("no delimiters", quiet).values()]).all()
 
@@ -110,15 +138,16 @@ def test_a_silent_window_without_delimiters_reads_one_token_of_no_unit(full, eas
 
 @pytest.fixture(params=[POYO, StillValues, Sinusoidal])
 def model(request, full) -> POYO:
-    return build(replace(full, model=request.param))[0].eval()
+    return build(replace(full, model=request.param)).model.eval()
 
 
 def test_only_added_time_depends_on_when_a_window_began(model, full):
     # values that do not turn keep this: they carry no time, and scores know differences only
-    batch = window(build(full)[1][0], full)
-    later = {f"{k}_timestamps": batch[f"{k}_timestamps"] + 0.25 for k in ("input", "latent")}
-    all_later = later | {"output_timestamps": batch["output_timestamps"] + 0.25}
+    batch = window(sessions_of(full)[0])
     out = model(**batch)
+    model.latent_timestamps += 0.25
+    later = {"input_timestamps": batch["input_timestamps"] + 0.25}
+    all_later = later | {"output_timestamps": batch["output_timestamps"] + 0.25}
     asked, moved = ((model(**batch | t) - out).abs().max() for t in (later, all_later))
     if isinstance(model, Sinusoidal):
         assert moved > 0.1 * asked
@@ -127,27 +156,27 @@ def test_only_added_time_depends_on_when_a_window_began(model, full):
 
 
 def test_values_that_do_not_turn_make_another_model_of_the_same_weights(full):
-    (one, sessions), (two, _) = build(full), build(replace(full, model=StillValues))
-    batch = window(sessions[0], full)
+    one, two = build(full).model, build(replace(full, model=StillValues)).model
+    batch = window(sessions_of(full)[0])
     for (key, value), (other, same) in zip(one.state_dict().items(), two.state_dict().items()):
         assert key == other and torch.equal(value, same)
     assert (one.eval()(**batch) - two.eval()(**batch)).abs().max() > 1e-3
 
 
 def test_a_batch_is_only_a_way_to_compute(model, full):
-    session = build(full)[1][0]
-    together = model(**window(session, full))
+    session = sessions_of(full)[0]
+    together = model(**window(session))
     for i, start in enumerate(STARTS):
-        alone = model(**window(session, full, np.array([start])))
+        alone = model(**window(session, np.array([start])))
         torch.testing.assert_close(alone[0], together[i, : alone.shape[1]], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [StillValues, Sinusoidal])
 def test_a_changed_model_learns(easy, full, training, kind):
-    setup = replace(full, recordings=[easy(seconds=30.0)], model=kind)
-    model, sessions = build(setup)
+    recordings = [easy(seconds=30.0)]
+    decoder = build(replace(full, recordings=recordings, model=kind))
     longer = replace(training, steps=80, batch_size=8, lr=5e-3, embedding_lr=1e-2, eval_every=10)
-    history = train(model, sessions, longer, full.windows, size=full.size, seed=0, label="learns")
+    history = fit(decoder, recordings, longer, seed=0, label="learns")
     assert history[-1]["loss"] < 0.85 * history[0]["loss"]
 
 
@@ -163,8 +192,10 @@ def test_every_variant_trains_and_scores(full):
 
 def test_no_variant_resumes_from_another(full):
     setups = [change(full) for change in VARIANTS.values()]
-    hashes = [run_hash(*build(s), s.training, s.windows, s.seed) for s in setups]
-    assert len(set(hashes)) == len(VARIANTS)
+    paths = [
+        resume.path_of(build(s).model, sessions_of(s), s.recipe, s.windows, s.seed) for s in setups
+    ]
+    assert len(set(paths)) == len(VARIANTS)
 
 
 def test_what_the_variants_set(full):
@@ -179,12 +210,12 @@ def test_what_the_variants_set(full):
 
 def test_one_session_row_is_shared(full):
     for variant, rows in (("full", [1, 2]), ("one session row", [1, 1])):
-        assert [s.row for s in build(VARIANTS[variant](full))[1]] == rows
+        assert [s.row for s in sessions_of(VARIANTS[variant](full))] == rows
 
 
 def test_without_unit_dropout_all_units_are_heard(full):
-    training = VARIANTS["no unit dropout"](full).training
-    kept = keep_units(build(full)[1], np.array([0, 1]), training.unit_dropout, (0,))
+    recipe = VARIANTS["no unit dropout"](full).recipe
+    kept = keep_units(sessions_of(full), np.array([0, 1]), recipe.unit_dropout, (0,))
     assert all(mask.all() for mask in kept)
 
 
@@ -194,12 +225,11 @@ def test_an_unknown_variant_names_the_known(full):
 
 
 def test_few_takes_the_first_of_each_task_and_trials_for_the_longest_window(simulated):
-    def named(name, brainset="sim-perich", test=((1.0, 2.5), (3.0, 5.0))):
+    def named(name, task, brainset="sim-perich", test=((1.0, 2.5), (3.0, 5.0))):
         splits = simulated.splits | {"test": np.array(test)}
-        return replace(simulated, session_id=name, brainset=brainset, splits=splits)
+        return replace(simulated, session_id=name, task=task, brainset=brainset, splits=splits)
 
-    names = [f"{a}_{t}_reaching" for a in "abc" for t in ("center_out", "random_target")]
-    recordings = [*map(named, names), named("i_random_target_reaching", "sim-odoherty")]
-    chosen = ablations.few(recordings, 2)
-    assert [r.session_id for r in chosen] == [*names[0:4:2], *names[1:4:2]]
+    recordings = [named(animal + task, task) for animal in "abc" for task in ("out", "random")]
+    chosen = ablations.few([*recordings, named("i", "random", "sim-odoherty")], 2)
+    assert [r.session_id for r in chosen] == ["aout", "bout", "arandom", "brandom"]
     assert all(r.splits["test"].tolist() == [[3.0, 5.0]] for r in chosen)

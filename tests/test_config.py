@@ -1,19 +1,23 @@
 """params.yaml is read strictly: what is wrong is named, with what is known."""
 
 import copy
-from dataclasses import replace
+import io
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from poyo import ROOT
-from poyo.config import SIZES, ConfigError, Params, build, load, to_dict
-from poyo.model import POYO
+from poyo.config import ConfigError, EmbeddingRecipe, Recipe, read_yaml
+from poyo.model import SIZES
+from poyo.study import profile
+from poyo.study.profile import LFADSNetwork, Network
 
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 FILES = [ROOT / "params.yaml", *PROFILES]
-TREE = yaml.safe_load((ROOT / "profiles/smoke.yaml").read_text())
+TREE = read_yaml(ROOT / "profiles/smoke.yaml")
+LISTS_OF_ROWS = ("models", "tried", "transfer")  # whose keys are names, or as many as one likes
 
 
 def changed(key: str, value=None, *, remove: bool = False) -> dict:
@@ -30,12 +34,8 @@ def changed(key: str, value=None, *, remove: bool = False) -> dict:
     return tree
 
 
-def read(tree: dict) -> Params:
-    return build(Params, tree, "")
-
-
 def keys(tree, where="") -> set[str]:
-    if not isinstance(tree, dict):
+    if not isinstance(tree, dict) or where.split(".")[-1] in LISTS_OF_ROWS:
         return {where}
     return {leaf for key, value in tree.items() for leaf in keys(value, f"{where}.{key}")}
 
@@ -44,46 +44,154 @@ def keys(tree, where="") -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_profile_builds(path):
-    params = load(path)
-    assert params.size in SIZES
+def test_every_profile_is_read_and_its_sizes_are_known(path):
+    params = profile.load(path)
     assert params.profile == ("laptop" if path.stem == "params" else path.stem)
+    named = {params.size, *params.speed.sizes, *(row.size for row in params.models.values())}
+    assert named <= set(SIZES)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_profile_has_the_same_keys(path):
-    assert keys(yaml.safe_load(path.read_text())) == keys(TREE)
+    assert keys(read_yaml(path)) == keys(TREE)
 
 
-def test_a_profile_is_there_for_tests_and_one_for_the_paper():
-    assert {"smoke", "paper"} <= {path.stem for path in PROFILES}
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_model_named_by_its_depth_has_it(path):
+    rows = profile.load(path).models
+    depths = {name: SIZES[row.size].depth for name, row in rows.items() if "depth" in name}
+    assert len(depths) == 2
+    assert all(name == f"mp_depth{depth}" for name, depth in depths.items())
 
 
 def test_the_papers_profile_has_the_papers_numbers():
-    params = load(ROOT / "profiles/paper.yaml")
+    params = profile.load(ROOT / "profiles/paper.yaml")
     assert params.size == "11.8M"
-    for run in (params.pretrain, params.adapt.single_session):
+    pretrain, single = params.models["poyo_mp"].recipe, params.adapt.single_session
+    for run in (pretrain, single):
         assert (run.optimizer, run.warmup, run.hold, run.weight_decay) == ("lamb", 0.0, 0.5, 1e-4)
         assert run.lr == pytest.approx(3.125e-5 * run.batch_size)
         assert run.dropout == (0.2, 0.4, 0.2)
-    assert params.pretrain.unit_dropout == (30, 100, 300)
-    assert params.adapt.single_session.unit_dropout == (60, 300, 1000)
+    assert (pretrain.steps, params.models["poyo_1"].recipe.steps) == (97_000, 180_000)
+    assert pretrain.unit_dropout == (30, 100, 300)
+    assert single.unit_dropout == (60, 300, 1000)
     assert (params.windows.length, params.windows.latent_step) == (1.0, 0.125)
+    for run in (pretrain, params.your_recording, params.adapt.finetune, single):
+        assert run.embedding_lr == run.lr, "all parameters share a learning rate"
 
 
-def test_in_the_papers_profile_all_parameters_share_a_learning_rate():
-    params = load(ROOT / "profiles/paper.yaml")
-    adapt = params.adapt
-    runs = (params.pretrain, params.own, adapt.unit_identification, adapt.finetune)
-    for run in (*runs, adapt.single_session):
-        assert run.embedding_lr == run.lr
+def test_the_papers_profile_decodes_every_sample_of_a_window_at_a_kilohertz():
+    windows = profile.load(ROOT / "profiles/paper.yaml").windows
+    assert windows.queries > 1000 * windows.length
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_every_size_builds_a_model(size):
-    model = POYO(size=size, units=2, sessions=2)
-    assert len(model.proc_layers) == SIZES[size].depth
-    assert model.readout.in_features == SIZES[size].dim
+# --- inheriting from `pretrain` ---------------------------------------------------------------
+
+
+def test_rows_inherit_what_they_do_not_set():
+    tree = changed("models.rt", TREE["models"]["rt"] | {"lr": 0.5, "steps": 7})
+    params = profile.read(tree)
+    recipe = params.models["rt"].recipe
+    assert type(recipe) is Recipe and (recipe.lr, recipe.steps) == (0.5, 7)
+    expected = {f.name: getattr(recipe, f.name) for f in fields(Recipe)} | {"lr": 2e-3, "steps": 4}
+    assert vars(params.models["co"].recipe) == expected
+    assert params.ablations.recipe.eval_every == TREE["ablations"]["eval_every"]
+    assert params.speed.own.batch_size == TREE["pretrain"]["batch_size"]
+
+
+def test_a_key_of_pretrain_that_nothing_inherits_is_an_error():
+    with pytest.raises(ConfigError, match=r"pretrain\.steps: remove it"):
+        profile.read(changed("pretrain.steps", 4))
+
+
+def test_a_key_that_some_row_inherits_must_be_in_pretrain():
+    with pytest.raises(ConfigError, match=r"missing key pretrain\.lr; "):
+        profile.read(changed("pretrain.lr", remove=True))
+    with pytest.raises(ConfigError, match=r"missing key pretrain\.steps; "):  # of the row `co`
+        profile.read(changed("models.co.steps", remove=True))
+
+
+def test_pretrain_itself_cannot_be_missing():
+    with pytest.raises(ConfigError, match="missing key pretrain; "):
+        profile.read(changed("pretrain", remove=True))
+
+
+# --- no parameter that lies -------------------------------------------------------------------
+
+
+def test_unit_identification_has_no_rates_of_the_network():
+    params = profile.read(TREE)
+    assert type(params.adapt.unit_identification) is EmbeddingRecipe
+    for key in ("lr", "weight_decay", "frozen"):
+        with pytest.raises(ConfigError, match=f"unknown key adapt.unit_identification.{key};"):
+            profile.read(changed(f"adapt.unit_identification.{key}", 1.0))
+    with pytest.raises(ConfigError, match=r"adapt: tried\.unit_identification: .* embedding_lr"):
+        profile.read(changed("adapt.tried.unit_identification", [{"lr": 1.0}]))
+
+
+def test_a_method_tries_its_own_rates_first():
+    adapt = profile.load().adapt
+    assert adapt.grid("finetune")[0] == adapt.finetune
+    tried = [(r.lr, r.embedding_lr) for r in adapt.grid("single_session")]
+    assert tried == [(1e-2, 2e-2), (1e-2, 1e-2), (2e-2, 2e-2)]
+    rates = [r.embedding_lr for r in adapt.grid("unit_identification")]
+    assert rates == [2e-2, 1e-2, 4e-2]
+
+
+def test_every_row_of_table_2_tries_as_many_configurations():
+    with pytest.raises(ConfigError, match=r"adapt\.tried\.finetune: .* must try as many"):
+        profile.read(changed("adapt.tried.finetune", []))
+    fewer = TREE["baselines"]["gru"]["tried"][:1]
+    with pytest.raises(ConfigError, match="baselines: every method must try as many"):
+        profile.read(changed("baselines.gru.tried", fewer))
+
+
+def test_a_configuration_counts_once():
+    own = {"lr": TREE["adapt"]["finetune"]["lr"]}
+    with pytest.raises(ConfigError, match=r"adapt: tried\.finetune: .* twice"):
+        profile.read(changed("adapt.tried.finetune", [own]))
+    twice = TREE["baselines"]["mlp"]["tried"][:1] * 2
+    with pytest.raises(ConfigError, match=r"baselines\.mlp: tried: .* twice"):
+        profile.read(changed("baselines.mlp.tried", twice))
+
+
+def test_only_lfads_has_a_divergence():
+    row = {"width": 8, "dropout": 0.2, "lr": 0.1, "kl": 0.1}
+    with pytest.raises(ConfigError, match=r"unknown key baselines\.ndt\.tried\[0\]\.kl;"):
+        profile.read(changed("baselines.ndt.tried", [row, row]))
+    assert issubclass(LFADSNetwork, Network) and LFADSNetwork(**row).kl == 0.1
+
+
+@pytest.mark.parametrize(
+    "key, value, expected",
+    [
+        ("seeds", [], r"seeds: some, each once; got \(\)"),
+        ("seeds", [3, 3], "seeds: some, each once"),
+        ("speed.seeds", [], "speed.seeds: some, each once"),
+        ("models.a/b", TREE["models"]["co"], "models: 'a/b' is no name for a row"),
+        ("models.a.b", None, None),  # see below
+        ("runs", [*TREE["runs"], "nine"], "runs: 'nine' is no row of models; known: poyo_mp, "),
+        ("runs", TREE["runs"] * 2, "runs: a name is there twice"),
+        ("adapt.transfer", {"nine": ["T-CO"]}, "'nine' is no row of models"),
+        *(
+            ("runs", [run for run in TREE["runs"] if run != name], f"runs: '{name}' is missing")
+            for name in ("poyo_mp", "poyo_1", "third", "co")
+        ),
+        ("models.third.alone", True, r"models\.third: 05_adapt needs one model for all"),
+        ("models.co.share", 0.0, r"models\.co: share: 0\.0 is not in \(0, 1\]"),
+        ("models.co.optimizer", "sgd", r"models\.co: optimizer: 'sgd' is unknown"),
+        ("windows.queries", 0, "windows: queries must be at least 1, got 0"),
+        ("baselines.eit_step", 0.05, "baselines: eit_step: 0.05 s is not a whole number of bins"),
+        ("baselines.eval_every", 0, "baselines: eval_every must be at least 1"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_runs(key, value, expected):
+    tree = changed(key, value) if expected else copy.deepcopy(TREE)
+    if expected is None:  # DVC reads a dot in `models.NAME` as a step down
+        tree["models"]["a.b"] = tree["models"]["co"]
+        expected = "models: 'a.b' is no name for a row"
+    with pytest.raises(ConfigError, match=expected):
+        profile.read(tree)
 
 
 # --- what is wrong is named -------------------------------------------------------------------
@@ -92,19 +200,18 @@ def test_every_size_builds_a_model(size):
 @pytest.mark.parametrize(
     "key, close",
     [
-        ("seedss", "seeds"),
         ("data.minuets", "minutes"),
         ("windows.lenght", "length"),
         ("pretrain.batchsize", "batch_size"),
         ("adapt.finetuning", "finetune"),
         ("adapt.finetune.step", "steps"),
         ("wiener.bins", "bin"),
-        ("own.optimiser", "optimizer"),
+        ("your_recording.optimiser", "optimizer"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_known_and_the_closest(key, close):
     with pytest.raises(ConfigError) as caught:
-        read(changed(key, 1))
+        profile.read(changed(key, 1))
     message = str(caught.value)
     assert message.startswith(f"unknown key {key};")
     assert message.endswith(f"did you mean {close}?")
@@ -115,75 +222,77 @@ def test_an_unknown_key_is_named_with_the_known_and_the_closest(key, close):
     assert sorted(known) == sorted(section)
 
 
+@pytest.mark.parametrize("key, close", [("models.co.stepz", "steps"), ("seedss", "seeds")])
+def test_an_unknown_key_of_a_row_or_section_too(key, close):
+    with pytest.raises(ConfigError, match=rf"^unknown key {key}; .* did you mean {close}\?$"):
+        profile.read(changed(key, 1))
+
+
 def test_a_key_like_none_has_no_suggestion():
     with pytest.raises(ConfigError, match=r"unknown key zzz; known: [\w, ]+$"):
-        read(changed("zzz", 1))
+        profile.read(changed("zzz", 1))
 
 
-@pytest.mark.parametrize("key", ["size", "data.units", "own.lr", "adapt.finetune", "wiener.ridge"])
+@pytest.mark.parametrize(
+    "key", ["size", "data.units", "your_recording.lr", "adapt.finetune", "wiener.ridge", "speed"]
+)
 def test_a_missing_key_is_named(key):
     with pytest.raises(ConfigError, match=f"missing key {key}; "):
-        read(changed(key, remove=True))
+        profile.read(changed(key, remove=True))
 
 
 @pytest.mark.parametrize(
     "key, value, expected",
     [
-        ("own.steps", 2.5, "expected int, got 2.5"),
-        ("own.steps", "many", "expected int, got 'many'"),
-        ("own.steps", True, "expected int, got True"),
-        ("own.lr", "fast", "expected float, got 'fast'"),
-        ("own.lr", None, "expected float, got None"),
-        ("own.lr", False, "expected float, got False"),
-        ("own.optimizer", 3, "expected str, got 3"),
-        ("own.unit_dropout", 3, "expected a list, got 3"),
-        ("own.unit_dropout", [1, 2], r"expected 3 values, got \[1, 2\]"),
-        ("data", 3, "expected keys corpus, root, .*, got 3"),
-        ("adapt.finetune", [1], "expected keys optimizer, steps, "),
+        ("steps", 2.5, "expected int, got 2.5"),
+        ("steps", "many", "expected int, got 'many'"),
+        ("steps", True, "expected int, got True"),
+        ("lr", "fast", "expected float, got 'fast'"),
+        ("lr", None, "expected float, got None"),
+        ("lr", False, "expected float, got False"),
+        ("optimizer", 3, "expected str, got 3"),
+        ("unit_dropout", 3, "expected a list, got 3"),
+        ("unit_dropout", [1, 2], r"expected 3 values, got \[1, 2\]"),
     ],
 )
 def test_a_wrong_type_is_named(key, value, expected):
+    with pytest.raises(ConfigError, match=rf"^your_recording\.{key}: {expected}"):
+        profile.read(changed(f"your_recording.{key}", value))
+
+
+@pytest.mark.parametrize(
+    "key, value, expected",
+    [
+        ("data", 3, "expected keys corpus, root, .*, got 3"),
+        ("adapt.finetune", [1], "expected keys optimizer, steps, "),
+        ("pretrain", 3, "expected keys optimizer, .*, got 3"),
+        ("models", 3, "expected names and their rows, got 3"),
+        ("models.co", 3, "expected keys optimizer, .*, got 3"),
+    ],
+)
+def test_a_wrong_section_is_named(key, value, expected):
     with pytest.raises(ConfigError, match=f"^{key}: {expected}"):
-        read(changed(key, value))
+        profile.read(changed(key, value))
 
 
 def test_a_wrong_element_is_named_by_its_place():
-    with pytest.raises(ConfigError, match=r"^own\.unit_dropout\[1\]: expected int, got 'x'"):
-        read(changed("own.unit_dropout", [1, "x", 3]))
+    with pytest.raises(ConfigError, match=r"^wiener\.ridge\[1\]: expected float, got 'x'"):
+        profile.read(changed("wiener.ridge", [1, "x", 3]))
 
 
-def test_an_unknown_size_names_the_known():
-    with pytest.raises(ConfigError, match=r"size: '2M' is unknown; known: 1\.3M, 11\.8M"):
-        read(changed("size", "2M"))
-
-
-def test_every_row_of_table_2_tries_as_many_configurations():
-    fewer = TREE["adapt"]["tried"]["finetune"][:-1]
-    with pytest.raises(ConfigError, match=r"adapt\.tried\.finetune: must try as many"):
-        read(changed("adapt.tried.finetune", fewer))
-
-
-def test_a_window_has_at_least_one_query():
-    with pytest.raises(ConfigError, match=r"windows\.queries must be at least 1, got 0"):
-        read(changed("windows.queries", 0))
-
-
-def test_the_papers_profile_decodes_every_sample_of_a_window_at_a_kilohertz():
-    windows = load(ROOT / "profiles/paper.yaml").windows
-    assert windows.queries > 1000 * windows.length
-
-
-def test_exponents_without_a_point_are_numbers(tmp_path):
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(changed("own.lr", 0.5)).replace("lr: 0.5", "lr: 1e-4"))
-    assert yaml.safe_load(path.read_text())["own"]["lr"] == "1e-4"  # YAML 1.1 takes it for text
-    assert load(path).own.lr == 1e-4
+def test_yaml_is_that_of_dvc(tmp_path):
+    """1e-4 is a number and `no` a word (YAML 1.2), in params.yaml as in what DVC tracks of it."""
+    assert read_yaml("{a: 1e-4, b: no, c: 2.0E+3}") == {"a": 1e-4, "b": "no", "c": 2000.0}
+    path, text = tmp_path / "params.yaml", io.StringIO()
+    YAML().dump(changed("your_recording.lr", 0.5), text)
+    path.write_text(text.getvalue().replace("lr: 0.5", "lr: 1e-4"))
+    assert profile.load(path).your_recording.lr == 1e-4
 
 
 def test_whole_numbers_do_for_floats_and_lists_for_tuples():
-    params = read(changed("windows.length", 1))
+    params = profile.read(changed("windows.length", 1))
     assert isinstance(params.windows.length, float)
-    assert params.own.unit_dropout == tuple(TREE["own"]["unit_dropout"])
+    assert params.your_recording.unit_dropout == tuple(TREE["your_recording"]["unit_dropout"])
 
 
 @pytest.mark.parametrize("text, message", [("a: [1,", "is not valid YAML"), ("", "expected keys")])
@@ -191,10 +300,4 @@ def test_a_broken_file_says_so(tmp_path, text, message):
     path = Path(tmp_path / "params.yaml")
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        load(path)
-
-
-def test_a_config_goes_to_plain_values_and_back():
-    params = load(ROOT / "profiles/smoke.yaml")
-    assert read(to_dict(params)) == params
-    assert read(to_dict(replace(params, threads=7))) != params
+        profile.load(path)

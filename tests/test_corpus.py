@@ -1,24 +1,38 @@
 """A built corpus: its roles are the columns of the paper's tables, its scopes what pretrains."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from poyo import ROOT, corpus, paper, sources
-from poyo.config import ConfigError, load
-from poyo.recording import Recording, RecordingError
+from poyo.data import corpus, sources
+from poyo.data.corpus import CO, RT
+from poyo.data.intervals import intervals
+from poyo.data.recording import TASKS, Recording, RecordingError
+from poyo.study import paper
 
-CO, RT = "_center_out_reaching", "_random_target_reaching"
-DATA = replace(load(ROOT / "profiles/smoke.yaml").data, minutes=0.5, held_out_days=2)
+DATA = {
+    "corpus": "simulated", "root": "", "seed": 0, "days": 1, "held_out_days": 2,
+    "minutes": 0.5, "held_out_minutes": 1.0, "units": (10, 14),
+}  # fmt: skip
+ONE = Recording(
+    session_id="one",
+    spike_times=np.array([1.0]),
+    spike_units=np.array([0]),
+    unit_ids=np.array(["0"]),
+    behavior={},
+    domain=intervals(0.0, 10.0),
+)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> tuple[pd.DataFrame, dict[str, list[Recording]]]:
     """The smallest corpus, its index and its recordings by role."""
     folder = tmp_path_factory.mktemp("corpus")
-    return corpus.build(DATA, folder), sources.load_corpus(folder)
+    return corpus.build(folder, **DATA), sources.load_corpus(folder)
 
 
 # --- roles ------------------------------------------------------------------------------------
@@ -26,7 +40,7 @@ def built(tmp_path_factory) -> tuple[pd.DataFrame, dict[str, list[Recording]]]:
 
 def test_the_simulated_corpus_has_a_session_for_every_column(built):
     _, roles = built
-    assert list(roles) == ["pretrain", *sources.COLUMNS]
+    assert list(roles) == ["pretrain", *paper.COLUMNS]
     assert {role: len(some) for role, some in roles.items() if role != "pretrain"} == {
         "C-CO": 2, "T-CO": 2, "T-RT": 2, "NLB-Maze": 1, "NLB-RTT": 1,
     }  # fmt: skip
@@ -35,7 +49,7 @@ def test_the_simulated_corpus_has_a_session_for_every_column(built):
 def test_sessions_are_as_long_as_asked_for(built):
     index, _ = built
     minutes = index["seconds"] / 60
-    expected = np.where(index["role"] == "pretrain", DATA.minutes, DATA.held_out_minutes)
+    expected = np.where(index["role"] == "pretrain", DATA["minutes"], DATA["held_out_minutes"])
     np.testing.assert_allclose(minutes, expected)
 
 
@@ -60,11 +74,34 @@ def test_every_session_has_a_readout_whose_samples_are_scored(built):
 
 
 def test_the_public_corpora_name_what_is_missing(tmp_path):
-    data = replace(DATA, corpus="poyo_1", root=str(tmp_path))
+    data = DATA | {"corpus": "poyo_1", "root": str(tmp_path)}
     with pytest.raises(RecordingError, match=r"167 of 167 files of poyo_1 .*brainsets prepare"):
-        corpus.build(data, tmp_path)
-    with pytest.raises(ConfigError, match="known: simulated, poyo_mp, poyo_1"):
-        corpus.build(replace(data, corpus="poyo_2"), tmp_path)
+        corpus.build(tmp_path, **data)
+    with pytest.raises(ValueError, match="known: simulated, poyo_mp, poyo_1"):
+        corpus.build(tmp_path, **data | {"corpus": "poyo_2"})
+
+
+def test_the_index_has_a_row_of_facts_for_every_session(built):
+    index, roles = built
+    every = [(role, one) for role, some in roles.items() for one in some]
+    assert list(index["role"]) == [role for role, _ in every]
+    for name in ("brainset", "subject", "task", "session_id"):
+        assert list(index[name]) == [getattr(one, name) for _, one in every], name
+    assert set(index["task"]) == set(TASKS)
+    assert list(index["units"]) == [len(one.unit_ids) for _, one in every]
+
+
+def test_recordings_need_neither_torch_nor_the_method():
+    modules = "recording readers sources corpus simulate layout intervals behaviour".split()
+    code = f"""
+import sys
+for name in {modules}:
+    __import__("poyo.data." + name)
+print(sorted(m for m in sys.modules if m == "torch" or m.startswith("poyo") and
+             not m.startswith("poyo.data") and m != "poyo"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 # --- scopes -----------------------------------------------------------------------------------
@@ -77,15 +114,15 @@ def test_scopes_of_the_simulated_corpus(built):
     assert {one.brainset for one in scopes["mp"]} == {"sim-perich"}
     assert {one.brainset for one in pretrain} > {"sim-perich"}
     assert scopes["mp"] == [one for one in pretrain if one.brainset == "sim-perich"]
-    assert {one.session_id[-len(CO) :] for one in scopes["co"]} == {CO}
-    assert {one.session_id[-len(RT) :] for one in scopes["rt"]} == {RT}
+    assert {one.task for one in scopes["co"]} == {CO}
+    assert {one.task for one in scopes["rt"]} == {RT}
     assert len(scopes["co"]) + len(scopes["rt"]) == len(scopes["mp"])
 
 
-def test_scopes_of_the_public_corpus_have_the_papers_sessions(easy):
-    one = easy(seconds=10.0)
+def test_scopes_of_the_public_corpus_have_the_papers_sessions():
+    task = lambda name: next((task for task in TASKS if task in name), "")  # noqa: E731
     recordings = [
-        replace(one, brainset=brainset, session_id=name)
+        replace(ONE, brainset=brainset, session_id=name, task=task(name))
         for brainset, names in sources.POYO_1.items()
         for name in names
     ]
@@ -94,10 +131,15 @@ def test_scopes_of_the_public_corpus_have_the_papers_sessions(easy):
     assert sizes == {"poyo_1": 153, "mp": 95, "co": 74, "rt": 21}
 
 
-def test_a_share_takes_the_first_sessions_of_every_animal_and_task(easy):
-    one = easy(seconds=10.0)
+def test_a_share_takes_the_first_sessions_of_every_animal_and_task():
     recordings = [
-        replace(one, brainset="sim-perich", subject=subject, session_id=f"{subject}{day}{task}")
+        replace(
+            ONE,
+            brainset="sim-perich",
+            subject=subject,
+            session_id=f"{subject}{day}{task}",
+            task=task,
+        )
         for subject in "ab"
         for task in (CO, RT)
         for day in range(3)
@@ -131,9 +173,9 @@ def test_table_1_adds_up_to_the_papers_headline():
 def test_table_2_has_the_columns_of_the_corpus_in_the_order_of_its_methods():
     assert list(paper.TABLE_2) == [method for method in paper.METHODS if method in paper.TABLE_2]
     for method, row in paper.TABLE_2.items():
-        columns = [column for column in sources.COLUMNS if column in row]
+        columns = [column for column in paper.COLUMNS if column in row]
         assert list(row) == columns
-        assert columns == list(sources.COLUMNS)[3 if method == "lfads" else 0 :]
+        assert columns == list(paper.COLUMNS)[3 if method == "lfads" else 0 :]
         for column, (r2, std) in row.items():
             assert 0.5 < r2 < 1
             assert std is None if column.startswith("NLB") else 0 < std < 0.2

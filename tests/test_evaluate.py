@@ -1,4 +1,4 @@
-"""R², stitching, and the Wiener filter that shares them."""
+"""R² and stitching: what is decoded of a split, and what of it counts."""
 
 from dataclasses import replace
 
@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from poyo import config, threads
-from poyo.baselines import binned, wiener
+from poyo import threads
+from poyo.data.intervals import contains, intervals
 from poyo.evaluate import Decoded, decode, evaluated_samples, fitting, r2_score, scores
-from poyo.intervals import contains, intervals
-from poyo.model import POYO
+from poyo.model import POYO, SIZES
 from poyo.sampling import grid
-from poyo.tokens import latents
-
-FILTER = config.Wiener(bin=0.05, reach=0.5, ridge=(1e-3, 1e-2, 1e-1, 1.0))
 
 
 class Fake(torch.nn.Module):
@@ -73,9 +69,9 @@ def test_predictions_of_overlapping_windows_are_averaged(
     easy, prepared, windows, chunk, monkeypatch
 ):
     monkeypatch.setattr(threads, "CHUNK", (chunk, chunk))
-    session = prepared(easy(seconds=30.0))[0]
+    session = prepared(easy(seconds=30.0, offset=4.0))[0]
     domain = intervals([2.0, 11.3], [5.21, 14.0])
-    decoded = decode(Fake(), {}, session, domain, windows)
+    decoded = decode(Fake(), session, domain, windows)
     spikes = session.recording.spike_times
     sums: dict[int, list] = {}
     for start in grid(domain, 1.0, 0.5):
@@ -87,7 +83,8 @@ def test_predictions_of_overlapping_windows_are_averaged(
     assert {1, 2, 3} & {len(many) for many in sums.values()} > {1}
     np.testing.assert_array_equal(decoded.times, session.times[rows])
     np.testing.assert_array_equal(decoded.target, session.target[rows])
-    expected = np.array([np.mean(sums[i], axis=0) for i in rows]) * session.readout.scale
+    train = session.target[session.times < session.recording.splits["train"].max()]
+    expected = np.array([np.mean(sums[i], axis=0) for i in rows]) * train.std(0) + train.mean(0)
     np.testing.assert_allclose(decoded.prediction, expected, atol=1e-5)
 
 
@@ -95,7 +92,7 @@ def test_every_sample_of_a_split_is_decoded(simulated, prepared, windows):
     session = prepared(simulated)[0]
     for split in ("train", "valid", "test"):
         domain = fitting(session, split, windows)
-        decoded = decode(Fake(), {}, session, domain, windows)
+        decoded = decode(Fake(), session, domain, windows)
         expected = session.times[contains(domain, session.times)]
         np.testing.assert_array_equal(decoded.times, expected, err_msg=split)
 
@@ -108,7 +105,7 @@ def test_trials_shorter_than_a_window_are_left_out(simulated, prepared, windows)
 
 def test_what_counts_is_the_readouts_interval(simulated, prepared, windows):
     session = prepared(simulated)[0]
-    decoded = decode(Fake(), {}, session, fitting(session, "test", windows), windows)
+    decoded = decode(Fake(), session, fitting(session, "test", windows), windows)
     reach = simulated.intervals["movement_phases.reach_period"]
     inside = np.array([any(a <= t < b for a, b in reach) for t in decoded.times])
     np.testing.assert_array_equal(decoded.evaluated, inside)
@@ -118,83 +115,15 @@ def test_what_counts_is_the_readouts_interval(simulated, prepared, windows):
 
 def test_scores_are_per_session(simulated, easy, prepared, windows):
     sessions = prepared(simulated, easy())
-    result = scores(Fake(), {}, sessions, "test", windows)
+    result = scores(Fake(), sessions, "test", windows)
     assert list(result) == [simulated.session_id, "easy"]
     domain = fitting(sessions[1], "test", windows)
-    assert result["easy"] == decode(Fake(), {}, sessions[1], domain, windows).r2
+    assert result["easy"] == decode(Fake(), sessions[1], domain, windows).r2
 
 
 def test_decoding_leaves_the_models_mode_and_gradients(easy, prepared, windows):
     session = prepared(easy())[0]
-    model = POYO(size="smoke", units=9, sessions=2).train()
-    one, two = (
-        decode(model, latents("smoke", windows), session, intervals(1, 4), windows)
-        for _ in range(2)
-    )
+    model = POYO(size=SIZES["smoke"], units=9, sessions=2).train()
+    one, two = (decode(model, session, intervals(1, 4), windows) for _ in range(2))
     assert model.training
     np.testing.assert_array_equal(one.prediction, two.prediction)  # no dropout
-
-
-# --- the Wiener filter ------------------------------------------------------------------------
-
-
-def test_binned_counts_are_histograms_around_each_time(easy, prepared):
-    session = prepared(easy(seconds=20.0))[0]
-    recording = session.recording
-    times = np.array([0.1, 3.003, 7.77, 19.9])
-    x = binned(session, times, width=0.1, reach=0.3).reshape(4, len(recording.unit_ids), 6)
-    edges = np.arange(-3, 4) * 0.1
-    for i, t in enumerate(times):
-        for unit in range(len(recording.unit_ids)):
-            own = recording.spike_times[recording.spike_units == unit]
-            expected, _ = np.histogram(own, bins=t + edges)
-            np.testing.assert_allclose(x[i, unit], np.sqrt(expected), rtol=1e-6)
-
-
-def test_binned_counts_of_a_silent_unit_are_zero(easy, prepared):
-    recording = easy(seconds=20.0, units=4)
-    keep = recording.spike_units != 2
-    silent = replace(
-        recording,
-        spike_times=recording.spike_times[keep],
-        spike_units=recording.spike_units[keep],
-    )
-    x = binned(prepared(silent)[0], np.array([5.0]), 0.1, 0.5).reshape(4, 10)
-    assert (x[2] == 0).all()
-    assert (x[[0, 1, 3]].sum(1) > 0).all()
-
-
-def test_the_wiener_filter_solves_a_linear_session(easy, prepared, windows):
-    decoded = wiener(prepared(easy(seconds=120.0, units=12))[0], FILTER, windows)
-    assert decoded.r2 > 0.9
-
-
-def test_the_wiener_filter_finds_nothing_in_shuffled_spikes(easy, prepared, windows):
-    recording = easy(seconds=120.0, units=12)
-    rng = np.random.default_rng(0)
-    at = np.sort(rng.uniform(0, 120, len(recording.spike_times)))
-    shuffled = replace(recording, spike_times=at)
-    r2 = wiener(prepared(shuffled)[0], FILTER, windows).r2
-    assert -0.3 < r2 < 0.1
-
-
-def test_the_wiener_filter_is_scored_on_poyos_samples(simulated, prepared, windows):
-    session = prepared(simulated)[0]
-    decoded = wiener(session, FILTER, windows)
-    other = decode(Fake(), {}, session, fitting(session, "test", windows), windows)
-    np.testing.assert_array_equal(decoded.times, other.times[other.evaluated])
-    np.testing.assert_array_equal(decoded.target, other.target[other.evaluated])
-
-
-def test_the_wiener_filter_sees_no_held_out_behaviour(easy, prepared, windows):
-    """Other behaviour in the test split changes the score, not the prediction."""
-    recording = easy()
-    series = recording.behavior["cursor"]
-    inside = contains(recording.splits["test"], series["timestamps"])
-    other = series | {"vel": np.where(inside[:, None], 5.0 - series["vel"], series["vel"])}
-    one, two = (
-        wiener(prepared(r)[0], FILTER, windows)
-        for r in (recording, replace(recording, behavior={"cursor": other}))
-    )
-    np.testing.assert_array_equal(one.prediction, two.prediction)
-    assert one.r2 != two.r2

@@ -1,71 +1,124 @@
-"""dvc.yaml against the code: what a stage depends on is what it imports."""
+"""dvc.yaml against the code, and the code against its floors: study -> method -> data."""
 
 import ast
 import re
 from pathlib import Path
 
 import pytest
-import yaml
 
-from poyo import ROOT
+from poyo import ROOT, closure
+from poyo.config import read_yaml
 
-GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-
-
-def imported(path: Path) -> set[str]:
-    """Modules of the package that a file imports, by name."""
-    modules = {p.stem for p in (ROOT / "poyo").glob("*.py")} - {"__init__"}
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "") == "poyo"):
-            found = [node.module] if node.level and node.module else [a.name for a in node.names]
-            names |= set(found) & modules
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("poyo."):
-            names.add(node.module.removeprefix("poyo."))
-    return names
-
-
-def closure(path: Path) -> set[str]:
-    """Files of the package that a file imports, directly or not."""
-    todo, done = imported(path), set()
-    while todo:
-        name = todo.pop()
-        done.add(name)
-        todo |= imported(ROOT / "poyo" / f"{name}.py") - done
-    return {f"poyo/{name}.py" for name in done}
-
-
-STAGES = {
-    name: match[1]
-    for name, stage in GRAPH["stages"].items()
-    if (match := re.search(r"poyo\.notebook run (\w+)", str(stage.get("cmd"))))
+GRAPH = read_yaml(ROOT / "dvc.yaml")
+STAGES = GRAPH["stages"]
+NOTEBOOKS = {
+    stage: match[1]
+    for stage, entry in STAGES.items()
+    if stage != "speed" and (match := re.search(r"poyo run (\w+)", str(entry.get("cmd"))))
 }
-FILES = {stage: f"notebooks/{name}.py" for stage, name in STAGES.items() if stage != "speed"}
-FILES["collect"] = "poyo/results.py"
+"""Stage: the notebook it runs."""
 
 
-@pytest.mark.parametrize("stage", FILES)
-def test_a_stage_depends_on_the_modules_it_imports_and_no_other(stage):
-    listed = {dep for dep in GRAPH["stages"][stage]["deps"] if dep.startswith("poyo/")}
-    file = FILES[stage]
-    own = {file} if file.startswith("poyo/") else set()
-    assert listed == closure(ROOT / file) | own
+def reached(*starts: str | Path) -> set[str]:
+    """Modules that a module or a notebook imports, directly or not."""
+    return set(re.findall(r"^# (poyo\S*)$", closure.code_of(*starts), re.M))
+
+
+PATHS = [path.relative_to(ROOT) for path in sorted((ROOT / "poyo").rglob("*.py"))]
+MODULES = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in PATHS]
+REACHED = {module: reached(module) - {module} for module in MODULES}
+
+
+def read_params(notebook: str) -> set[str]:
+    """What a notebook reads of params.yaml: {"data.corpus", "models", ...}."""
+    tree = ast.parse((ROOT / f"notebooks/{notebook}.py").read_text())
+    nodes = list(ast.walk(tree))
+    inside = [node.value for node in nodes if isinstance(node, ast.Attribute)]
+    whole = [n for n in nodes if isinstance(n, ast.Name) and n.id == "params" and n not in inside]
+    assert all(isinstance(name.ctx, ast.Store) for name in whole), "params is passed on whole"
+    chains = [ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute | ast.Subscript)]
+    chains = [re.sub(r"\['(\w+)'\]", r".\1", text).split("[")[0] for text in chains]
+    keys = {text.removeprefix("params.") for text in chains if text.startswith("params.")}
+    return {key for key in keys if not any(other.startswith(f"{key}.") for other in keys)}
+
+
+def same_branch(one: str, other: str) -> bool:
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def test_no_module_is_listed_by_hand():
+    text = (ROOT / "dvc.yaml").read_text()
+    assert len(text.splitlines()) <= 220 and "poyo/" not in text
+    whole = {stage for stage, entry in STAGES.items() if "poyo" in entry.get("deps", [])}
+    assert whole == {"params", "code", "collect"}, "these take no time"
+
+
+@pytest.mark.parametrize("stage", NOTEBOOKS)
+def test_a_stage_depends_on_its_code_and_on_the_params_and_data_it_reads(stage):
+    entry, notebook = STAGES[stage], NOTEBOOKS[stage]
+    code = [path for path in entry["deps"] if path.startswith("runs/code")]
+    assert code == [f"runs/code/{notebook}"]
+    listed = set(entry["params"]) - {"profile"}
+    read = read_params(notebook) - {"threads", "profile"}
+    if {"models", "ablations"} & {key.split(".")[0] for key in read}:
+        read.add("pretrain")  # they inherit from it
+    assert not [key for key in read if not any(same_branch(key, one) for one in listed)]
+    assert not [one for one in listed if not any(same_branch(key, one) for key in read)]
+    source = (ROOT / f"notebooks/{notebook}.py").read_text()
+    reads_data = "load_corpus(" in source and "runs/data" not in entry["outs"]
+    assert reads_data == ("runs/data" in entry["deps"])
 
 
 def test_every_notebook_is_run_and_rendered():
-    sources = {path.stem for path in (ROOT / "notebooks").glob("[0-9]*.py")}
-    assert sources == set(STAGES.values())
-    assert sources - {"10_speed"} == set(GRAPH["vars"][0]["notebooks"])
-    assert sources - {"10_speed"} == set(GRAPH["stages"]["render"]["foreach"])
-    assert "poyo.notebook render 10_speed" in GRAPH["stages"]["speed"]["cmd"][-1]
+    sources = {path.stem for path in (ROOT / "notebooks").glob("[0-9]*.py")} - {"10_speed"}
+    assert sources == set(NOTEBOOKS.values()) == set(GRAPH["vars"][0]["notebooks"])
+    assert sources == set(STAGES["render"]["foreach"])
+    assert [cmd.split()[3:] for cmd in STAGES["speed"]["cmd"]] == [
+        ["code", "10_speed"], ["run", "10_speed"], ["render", "10_speed"],
+    ]  # fmt: skip
 
 
 def test_only_what_differs_every_time_runs_when_forced_alone():
     """A stage without deps, its outputs in git, is up to date whatever changes."""
-    never = {n for n, s in GRAPH["stages"].items() if not s.get("deps") and "do" not in s}
-    assert never == {"speed"} and "params" not in GRAPH["stages"]["speed"]
+    never = {n for n, s in STAGES.items() if not s.get("deps") and "do" not in s}
+    assert never == {"speed"} and "params" not in STAGES["speed"]
 
 
 def test_stages_that_write_a_page_record_the_profile_of_its_banner():
-    for stage in STAGES:
-        assert stage == "speed" or "profile" in GRAPH["stages"][stage]["params"]
+    assert all("profile" in STAGES[stage]["params"] for stage in NOTEBOOKS)
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "adapt", "baselines", "ablations"])
+def test_dvc_remembers_what_was_trained(stage):
+    """An output that is not cached, other than a plot, would keep it out of DVC's run cache."""
+    assert all(isinstance(out, str) for out in STAGES[stage]["outs"])
+
+
+def floor(module: str) -> int:
+    folder = module.split(".")[1:2]
+    return {"data": 0, "study": 2, "__main__": 2}.get(*folder, 1) if folder else 0
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_downwards_and_in_no_circle(module):
+    """study -> method -> data -> poyo; a package counts for what it imports, too."""
+    above = {other for other in REACHED[module] if floor(other) > floor(module)}
+    assert not above
+    assert not {other for other in REACHED[module] if module in REACHED[other]}
+
+
+@pytest.mark.parametrize(
+    "start, never",
+    [
+        ("poyo.study.baselines", "poyo.attention"),
+        ("poyo.study.baselines", "poyo.model"),
+        ("poyo.study.results", "poyo.data.recording"),
+        ("poyo.study.profile", "poyo.model"),
+        ("04_pretrain", "poyo.adapt"),
+        ("06_baselines", "poyo.attention"),
+        ("11_results", "poyo.data.recording"),
+    ],
+)
+def test_what_has_nothing_to_do_with_each_other_stays_apart(start, never):
+    known = reached(ROOT / f"notebooks/{start}.py" if start[0].isdigit() else start)
+    assert never in MODULES and never not in known

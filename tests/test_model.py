@@ -1,24 +1,30 @@
 """What the architecture promises, whatever its weights."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
 
-from poyo import attention, threads
-from poyo.attention import RotaryTime, attend, rotate_, seeded
+from poyo.attention import RotaryTime
 from poyo.config import Windows
-from poyo.model import POYO, Dropout
-from poyo.tokens import cut, latents
+from poyo.dropout import Dropout
+from poyo.model import POYO, SIZES, Attention
+from poyo.tokens import tokenize
 
 STARTS = np.array([3.0, 20.5, 33.3, 59.7])
 INPUT = ("input_unit_index", "input_timestamps", "input_token_type", "input_mask")
 OUTPUT = ("output_timestamps", "output_mask")
 
 
+def poyo(recording, size="laptop", **more) -> POYO:
+    return POYO(size=SIZES[size], units=1 + len(recording.unit_ids), sessions=2, **more)
+
+
 @pytest.fixture(scope="module")
 def model(simulated) -> POYO:
     torch.manual_seed(0)
-    return POYO(size="laptop", units=1 + len(simulated.unit_ids), sessions=2).eval()
+    return poyo(simulated).eval()
 
 
 @pytest.fixture
@@ -28,8 +34,7 @@ def batch(simulated, prepared) -> dict[str, torch.Tensor]:
 
 
 def window(sessions, starts) -> dict[str, torch.Tensor]:
-    fixed = latents("laptop", Windows(length=1.0, latent_step=0.125, eval_step=0.5, queries=1000))
-    return cut(sessions, np.zeros(len(starts), dtype=int), np.array(starts), 1.0) | fixed
+    return tokenize(sessions, np.zeros(len(starts), dtype=int), np.array(starts), 1.0)
 
 
 def close(one, two, atol=2e-6) -> None:
@@ -110,7 +115,7 @@ def test_the_session_and_the_time_asked_for_matter(model, batch):
 
 def test_every_parameter_learns(simulated, batch):
     torch.manual_seed(1)
-    model = POYO(size="laptop", units=1 + len(simulated.unit_ids), sessions=2).train()
+    model = poyo(simulated).train()
     model(**batch).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
@@ -126,11 +131,16 @@ def test_only_units_of_the_batch_get_a_gradient(model, batch):
 
 # --- time -------------------------------------------------------------------------------------
 
+TIMES = "input", "latent", "output"
 
-def shifted(batch, dt: float, keys=("input", "latent", "output")) -> dict:
-    """The batch with the times of tokens, latents and queries moved by dt."""
-    moved = {f"{key}_timestamps": batch[f"{key}_timestamps"] + dt for key in keys}
-    return batch | moved
+
+def shifted(model, batch, dt: float, which=TIMES) -> torch.Tensor:
+    """What is decoded with the times of tokens, latents and queries moved by dt."""
+    twin = deepcopy(model)
+    if "latent" in which:
+        twin.latent_timestamps += dt
+    keys = [f"{one}_timestamps" for one in which if one != "latent"]
+    return twin(**batch | {key: batch[key] + dt for key in keys})
 
 
 @pytest.fixture
@@ -140,13 +150,11 @@ def exact(model, batch) -> tuple[POYO, dict]:
     Times are multiples of 2^-10 s and frequencies have 11 significant bits: their float32
     products do not round, and what is left is the rounding of the rotation itself.
     """
-    twin = POYO(size="laptop", units=model.unit_emb.num_embeddings, sessions=2).double().eval()
-    twin.load_state_dict(model.state_dict())
+    twin = deepcopy(model).double()
     twin.rotary_emb = RotaryTime()
     mantissa, exponent = torch.frexp(twin.rotary_emb.omega)
     twin.rotary_emb.omega = torch.ldexp((mantissa * 2**11).round() / 2**11, exponent)
-    for key in ("input", "latent", "output"):
-        name = f"{key}_timestamps"
+    for name in ("input_timestamps", "output_timestamps"):
         batch[name] = (batch[name] * 1024).round() / 1024
     return twin, batch
 
@@ -154,148 +162,65 @@ def exact(model, batch) -> tuple[POYO, dict]:
 @pytest.mark.parametrize("dt", [0.25, -0.5, 1.0])
 def test_only_relative_times_matter(exact, dt):
     model, batch = exact
-    close(model(**batch), model(**shifted(batch, dt)), atol=1e-5)
+    close(model(**batch), shifted(model, batch, dt), atol=1e-5)
 
 
-@pytest.mark.parametrize("left_behind", ["input", "latent", "output"])
+@pytest.mark.parametrize("left_behind", TIMES)
 def test_every_one_of_the_three_times_counts(exact, left_behind):
     model, batch = exact
-    keys = {"input", "latent", "output"} - {left_behind}
-    assert (model(**batch) - model(**shifted(batch, 0.25, keys))).abs().max() > 1e-3
+    rest = [which for which in TIMES if which != left_behind]
+    assert (model(**batch) - shifted(model, batch, 0.25, rest)).abs().max() > 1e-3
 
 
 def test_only_relative_times_matter_at_the_papers_frequencies(model, batch):
     # at 0.1 ms a float32 angle of a second is off by some 4e-3 rad, so this is only nearly so
-    close(model(**batch), model(**shifted(batch, 0.25)), atol=1e-3)
+    close(model(**batch), shifted(model, batch, 0.25), atol=1e-3)
 
 
-def test_periods_are_log_spaced_from_a_tenth_of_a_millisecond_to_two_seconds():
-    omega = RotaryTime().omega.double()
-    period = 2 * np.pi / omega[:16]
-    expected = 1e-4 * (4.0 / 1e-4) ** (2 * torch.arange(16) / 32)  # the paper's own formula
-    torch.testing.assert_close(period, expected.double(), rtol=1e-4, atol=0)
-    assert (omega[16:] == 0).all()
+@pytest.mark.parametrize("length, step", [(1.0, 0.125), (2.0, 0.5)])
+@pytest.mark.parametrize("size", ["smoke", "1.3M"])
+def test_every_latent_stands_once_at_the_middle_of_every_step(easy, size, length, step):
+    model = poyo(easy(), size, windows=Windows(length=length, latent_step=step))
+    k = SIZES[size].latents_per_step
+    pairs = list(zip(model.latent_index.tolist(), model.latent_timestamps.tolist()))
+    steps = round(length / step)
+    assert set(pairs) == {(i, (n + 0.5) * step) for i in range(k) for n in range(steps)}
+    assert len(pairs) == steps * k
+    assert not [name for name in model.state_dict() if "latent_" in name and "emb" not in name]
 
 
-def test_rotation_turns_pairs_of_the_first_half():
-    x = torch.randn(2, 5, 64, generator=torch.Generator().manual_seed(0))
-    times = torch.linspace(0, 1, 5)
-    angle = times[:, None] * RotaryTime().omega[:16]
-    cos, sin = angle.cos(), angle.sin()
-    first, second = x[..., 0:32:2], x[..., 1:32:2]
-    expected = x.clone()
-    expected[..., 0:32:2] = first * cos - second * sin
-    expected[..., 1:32:2] = first * sin + second * cos
-    turned = rotate_(x.clone(), RotaryTime()(times))
-    torch.testing.assert_close(turned, expected, rtol=0, atol=1e-5)
-    back = rotate_(turned, RotaryTime()(times).conj())
-    torch.testing.assert_close(back, x, rtol=0, atol=1e-5)
+# --- what training asks of it -----------------------------------------------------------------
 
 
-# --- attention --------------------------------------------------------------------------------
-
-H, K, T, LENGTHS = 2, 64, 5, [7, 3, 4]
-
-
-def heads(x: torch.Tensor) -> torch.Tensor:
-    """(T, H*K) -> (H, T, K)"""
-    return x.unflatten(-1, (-1, K)).transpose(0, 1)
-
-
-def plainly(q, kv, q_rotation, kv_rotation, rotate_values) -> torch.Tensor:
-    """One window, (T, HK) and (N, 2HK), by the formula of the paper."""
-
-    def rotated(x, rotation):
-        pairs = x[..., :32].unflatten(-1, (-1, 2))
-        pairs = torch.view_as_complex(pairs.contiguous()) * rotation
-        return torch.cat([torch.view_as_real(pairs).flatten(-2), x[..., 32:]], dim=-1)
-
-    q, k, v = heads(q), *map(heads, kv.chunk(2, dim=-1))
-    q, k = rotated(q, q_rotation), rotated(k, kv_rotation)
-    v = rotated(v, kv_rotation) if rotate_values else v
-    out = (q @ k.mT / K**0.5).softmax(-1) @ v
-    out = rotated(out, q_rotation.conj()) if rotate_values else out
-    return out.transpose(0, 1).flatten(-2)
+def test_every_parameter_is_in_one_group(model):
+    groups = model.groups()
+    names = {id(p): name for name, p in model.named_parameters()}
+    found = {group: {names.pop(id(p)) for p in some} for group, some in groups.items()}
+    assert not names
+    assert found["embeddings"] == {"unit_emb.weight", "session_emb.weight"}
+    assert {"token_type_emb.weight", "latent_emb.weight", "readout.weight"} <= found["rest"]
+    assert all(p.ndim == 2 for p in groups["matrices"])
+    hidden = {name for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    assert found["matrices"] == {f"{name}.weight" for name in hidden - {"readout"}}
 
 
-def problem(ragged: bool, dtype=torch.float64):
-    """q, kv, their rotations and lengths of three windows of a few queries and tokens."""
-    generator = torch.Generator().manual_seed(0)
-    n, windows = (sum(LENGTHS), 1) if ragged else (6, 3)
-    q = torch.randn(windows, T, H * K, generator=generator, dtype=dtype, requires_grad=True)
-    kv = torch.randn(windows, n, 2 * H * K, generator=generator, dtype=dtype, requires_grad=True)
-    rotary = RotaryTime()
-    rotations = (
-        rotary(torch.rand(T, generator=generator)),
-        rotary(torch.rand(n, generator=generator)),
-    )
-    return q, kv, *rotations, LENGTHS if ragged else None
+def test_dropout_rates_go_where_they_belong(simulated):
+    model = poyo(simulated)
+    model.set_dropout(0.125, 0.25, 0.5)
+    assert model.dropout.p == 0.25
+    rest = [m for m in model.modules() if isinstance(m, Dropout) and m is not model.dropout]
+    assert {m.p for m in rest} == {0.125}
+    attention = [m for m in model.modules() if isinstance(m, Attention)]
+    assert {m.p for m in attention} == {0.5}
+    assert {m.p for m in model.eval().modules() if isinstance(m, Attention)} == {0.0}
 
 
-@pytest.mark.parametrize("rotate_values", [True, False])
-@pytest.mark.parametrize("ragged", [True, False])
-def test_attention_is_the_papers_formula(ragged, rotate_values):
-    q, kv, q_rotation, kv_rotation, lengths = problem(ragged)
-    if ragged:
-        parts = zip(kv[0].split(LENGTHS), kv_rotation.split(LENGTHS))
-        expected = [plainly(q[0], kv_, q_rotation, r, rotate_values) for kv_, r in parts]
-    else:
-        expected = [plainly(*one, q_rotation, kv_rotation, rotate_values) for one in zip(q, kv)]
-    expected = torch.stack(expected)
-    options = {"lengths": lengths, "dropout": 0.0, "rotate_values": rotate_values}
-    out = attend(q, kv, q_rotation, kv_rotation, **options)
-    torch.testing.assert_close(out, expected, rtol=0, atol=1e-6)
-    w = torch.randn_like(out)
-    gradients = (torch.autograd.grad((x * w).sum(), (q, kv)) for x in (out, expected))
-    for one, two in zip(*gradients):
-        torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
-    with torch.no_grad():  # decoding takes another way
-        out = attend(q.clone(), kv.clone(), q_rotation, kv_rotation, **options)
-    torch.testing.assert_close(out, expected, rtol=0, atol=1e-6)
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_behaviour_may_have_any_number_of_dims(simulated, batch, outputs):
+    assert poyo(simulated, outputs=outputs)(**batch).shape[2] == outputs
 
 
-def test_packing_for_a_gpu_is_the_same(monkeypatch):
-    def window_by_window(q, k, v, q_ends, k_ends, longest_q, longest_k):
-        """What torch documents of `varlen_attn`, which needs a GPU."""
-        assert (longest_q, longest_k) == (T, max(LENGTHS))
-        cuts = zip(q_ends[:-1], q_ends[1:], k_ends[:-1], k_ends[1:])
-        parts = [[x.transpose(0, 1) for x in (q[a:b], k[c:d], v[c:d])] for a, b, c, d in cuts]
-        attend = torch.nn.functional.scaled_dot_product_attention
-        return torch.cat([attend(*part).transpose(0, 1) for part in parts])
-
-    monkeypatch.setattr(attention, "varlen_attn", window_by_window)
-    q, kv, q_rotation, kv_rotation, lengths = problem(ragged=True)
-    expected = attend(q, kv, q_rotation, kv_rotation, lengths=lengths, dropout=0.0)
-    q = rotate_(heads(q[0].detach().clone())[:, None], q_rotation)
-    kv = rotate_(heads(kv[0].detach().clone())[:, None], kv_rotation)
-    out = attention._packed(q, *kv.chunk(2), lengths)
-    back = rotate_(out.unflatten(-1, (H, K)).transpose(1, 2), q_rotation.conj())
-    torch.testing.assert_close(back.transpose(1, 2).flatten(-2), expected, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("ragged", [True, False])
-def test_the_gradient_is_right_under_dropout_of_the_weights(ragged):
-    q, kv, *rest, lengths = problem(ragged)
-    rest = [rotation.to(torch.complex128) for rotation in rest]
-
-    def out(q, kv):
-        with seeded((1,), torch.device("cpu")):
-            return attend(q, kv, *rest, lengths=lengths, dropout=0.3)
-
-    assert (out(q, kv) - attend(q, kv, *rest, lengths=lengths, dropout=0.0)).abs().max() > 0.1
-    torch.autograd.gradcheck(out, (q, kv), eps=1e-6, atol=1e-6, fast_mode=True)
-
-
-def test_dropout_of_the_weights_keeps_the_mean():
-    q, kv, *rest, lengths = problem(ragged=True, dtype=torch.float32)
-    expected = attend(q, kv, *rest, lengths=lengths, dropout=0.0)
-    torch.manual_seed(0)
-    many = [attend(q, kv, *rest, lengths=lengths, dropout=0.2) for _ in range(2000)]
-    many = torch.stack(many)
-    assert ((many.mean(0) - expected).abs() / (many.std(0) / 2000**0.5)).max() < 5.5
-
-
-def test_attention_in_bfloat16_is_that_in_float32(model, batch):
+def test_half_precision_decodes_nearly_the_same(model, batch):
     expected = model(**batch)
     for context in (torch.no_grad, torch.enable_grad):  # what a GPU computes with
         with context(), torch.autocast("cpu", torch.bfloat16):
@@ -303,45 +228,3 @@ def test_attention_in_bfloat16_is_that_in_float32(model, batch):
         assert (out.float() - expected).abs().max() < 0.03 * expected.abs().max()
     out.float().square().sum().backward()
     assert model.unit_emb.weight.grad.isfinite().all()
-
-
-# --- dropout ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("p", [0.2, 0.4])
-def test_dropout_drops_its_share_and_keeps_the_mean(p):
-    torch.manual_seed(0)
-    out = Dropout(p)(torch.ones(500, 401))
-    assert (out == 0).double().mean() == pytest.approx(p, abs=0.005)
-    assert out.double().mean() == pytest.approx(1, abs=0.01)
-    assert len(out.unique()) == 2
-
-
-def test_dropout_is_off_in_evaluation_and_at_zero():
-    x = torch.randn(7, 3)
-    assert torch.equal(Dropout(0.5).eval()(x), x)
-    assert torch.equal(Dropout(0.0)(x), x)
-
-
-def test_a_dropped_element_gets_no_gradient():
-    torch.manual_seed(0)
-    x = torch.ones(1000, requires_grad=True)
-    out = Dropout(0.4)(x)
-    out.sum().backward()
-    assert torch.equal(x.grad, out.detach())
-
-
-def test_dropout_draws_alike_from_the_same_seed_in_any_thread():
-    x = torch.ones(1000)
-    drop = Dropout(0.4)
-
-    def draw(seed):
-        with seeded((seed, 7), torch.device("cpu")):
-            return drop(x)
-
-    threads.use(2)
-    one, two, again = threads.run(draw, [1, 2, 1])
-    assert torch.equal(one, again) and not torch.equal(one, two)
-    state = torch.get_rng_state()
-    draw(1)
-    assert torch.equal(torch.get_rng_state(), state)  # the global generator is left alone

@@ -13,8 +13,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from poyo import notebook
-from poyo.notebook import NotebookError, code, main, render, run
+from poyo import ROOT
+from poyo import __main__ as command
+from poyo.__main__ import main
+from poyo.study import notebook
+from poyo.study.notebook import NotebookError, code, render, run
 
 DEMO = """\
 # %% [markdown]
@@ -28,6 +31,7 @@ size = "a=b"
 session = None
 flag = False
 bins = [1]
+path = ""
 
 # %%
 import os
@@ -52,7 +56,7 @@ print({"a", "b", "c", "d", "e", "f"}, "leak" in globals())
 os.system("echo from a child");
 
 # %%
-[rate, steps, size, session, flag, bins]
+[rate, steps, size, session, flag, bins, path]
 
 # %%
 plt.plot([1, 2, 3]);
@@ -68,6 +72,7 @@ PARAMETERS = {
     "session": ("2013-10-03", "2013-10-03"),
     "flag": ("true", True),
     "bins": ("[0.5, no, null]", [0.5, "no", None]),
+    "path": ("../data/monday.npz", "../data/monday.npz"),
 }
 """Name: what is typed, what the notebook gets."""
 
@@ -97,7 +102,7 @@ def executed(tmp_path_factory):
     startup.write_text("leak = 1\n")
     terminal = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(terminal):
-        patch.setattr(notebook, "ROOT", root)
+        patch.setattr(command, "ROOT", root)
         patch.chdir(home)
         for key, value in {
             "JUPYTER_DATA_DIR": str(home / "jupyter"),
@@ -139,9 +144,9 @@ def display(**data: str) -> dict:
 
 
 def test_the_code_of_a_notebook_is_its_code_cells(root):
-    path = code("demo", root)
-    text = path.read_text()
-    assert path == root / "runs/code/demo.py" and "ords" not in text
+    folder = code("demo", root)
+    text = (folder / "cells.py").read_text()
+    assert folder == root / "runs/code/demo" and "ords" not in text
     assert '# %% tags=["parameters"]\nrate = 0.1  # per step\n' in text
     assert len(re.findall("^# %%", text, re.M)) == len(re.findall("^# %%( tags.*)?$", DEMO, re.M))
 
@@ -158,17 +163,31 @@ def test_the_code_of_a_notebook_is_its_code_cells(root):
     ],
 )
 def test_prose_is_not_code(root, prose):
-    before = code("demo", root).read_bytes()
+    before = files(code("demo", root))
     assert prose != DEMO
     write(root, "demo", prose)
-    assert code("demo", root).read_bytes() == before
+    assert files(code("demo", root)) == before
 
 
 @pytest.mark.parametrize("part", ["# per step", "steps = 3", 'tags=["parameters"]'])
 def test_a_comment_a_value_and_a_tag_are_code(root, part):
-    before = code("demo", root).read_bytes()
+    before = files(code("demo", root))
     write(root, "demo", DEMO.replace(part, part.swapcase()))
-    assert code("demo", root).read_bytes() != before
+    assert files(code("demo", root)) != before
+
+
+def test_the_code_of_a_notebook_has_that_of_the_modules_it_imports(root):
+    for name in ("__init__", "named", "reached", "other"):
+        (root / "poyo").mkdir(exist_ok=True)
+        (root / f"poyo/{name}.py").write_text(f'"""Words."""\n{name} = 1  # words\n')
+    (root / "poyo/named.py").write_text("def late():\n    from .reached import reached\n")
+    write(root, "demo", DEMO + "\n# %%\n%time print(1)\nfrom poyo import named\n")
+    text = (code("demo", root) / "modules.py").read_text()
+    names = re.findall("^# (.*)$", text, re.M)
+    assert names == ["poyo", "poyo.named", "poyo.reached"] and "ords" not in text
+    write(root, "demo", "# %%\nx = 1\n\n# %%\n1 +\n")
+    with pytest.raises(NotebookError, match=r"notebooks/demo.py: invalid syntax .*: `1 \+"):
+        code("demo", root)
 
 
 def test_two_runs_give_the_same_page(root):
@@ -308,13 +327,13 @@ def test_a_page_refuses_where_the_repository_lies(root):
 
 
 def test_an_unknown_parameter_stops_before_anything_starts(root, monkeypatch, capsys):
-    monkeypatch.setattr(notebook, "ROOT", root)
+    monkeypatch.setattr(command, "ROOT", root)
     monkeypatch.setattr(notebook, "_execute", lambda *_: pytest.fail("started"))
     before = files(root)
     assert main(["run", "demo", "-p", "steps", "5", "step", "3"]) == 1
     error = capsys.readouterr().err
     assert "no parameter 'step' (did you mean 'steps'?)" in error
-    assert "rate, steps, size, session, flag, bins" in error
+    assert "rate, steps, size, session, flag, bins, path" in error
     write(root, "plain", "# %%\nrate = 1\n")
     code("plain", root)
     with pytest.raises(NotebookError, match="declares: none"):
@@ -323,11 +342,13 @@ def test_an_unknown_parameter_stops_before_anything_starts(root, monkeypatch, ca
     assert main(["run", "demo", "-p", "steps", "{3"]) == 1 and "YAML" in capsys.readouterr().err
     after = files(root)
     assert before == {path: after[path] for path in before}
-    assert {path.name for path in after.keys() - before.keys()} == {"plain.py"}
+    created = {str(path.relative_to(root)) for path in after.keys() - before.keys()}
+    new = {"notebooks/plain.py", "runs/code/plain/cells.py", "runs/code/plain/modules.py"}
+    assert created == new
 
 
 def test_a_failed_run_is_one_message_and_leaves_the_last_good_one(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.setattr(command, "ROOT", tmp_path)
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
     good = tmp_path / "runs/notebooks/best.ipynb"
     good.parent.mkdir(parents=True)
@@ -364,10 +385,24 @@ def test_names_and_order_of_steps(tmp_path):
     for step in (code, run, render):
         with pytest.raises(NotebookError, match="no notebook 'three'; there are: one, two"):
             step("three", root=tmp_path)
-    with pytest.raises(NotebookError, match=r"notebook code one"):
+    with pytest.raises(NotebookError, match=r"`python -m poyo code one` first"):
         run("one", root=tmp_path)
     with pytest.raises(NotebookError, match=r"no runs/notebooks/one.ipynb: run its stage"):
         render("one", root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../one", "a b", "/one", "..", "", "a/b", "-p"])
+def test_a_name_stays_in_its_folder(tmp_path, monkeypatch, name):
+    """A KEY of `..` would have all of runs/ removed as the scratch of a finished run."""
+    monkeypatch.setattr(notebook, "_execute", lambda *_: pytest.fail("started"))
+    write(tmp_path, "one", "# %%\n1\n")
+    code("one", tmp_path)
+    for step in (code, run, render):
+        with pytest.raises(NotebookError, match="is no name: letters, digits"):
+            step(name, root=tmp_path)
+    if name:
+        with pytest.raises(NotebookError, match=f"{re.escape(repr(name))} is no name"):
+            run("one", name, root=tmp_path)
 
 
 def test_a_run_of_old_code_is_noticed_and_an_interrupted_one_is_quiet(
@@ -376,24 +411,44 @@ def test_a_run_of_old_code_is_noticed_and_an_interrupted_one_is_quiet(
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(notebook, "ROOT", tmp_path)
+    monkeypatch.setattr(command, "ROOT", tmp_path)
     monkeypatch.setattr(notebook, "_execute", interrupt)
     write(tmp_path, "one", "# %%\n1\n")
     code("one", tmp_path)
     write(tmp_path, "one", "# %%\n2\n")
     assert main(["run", "one"]) == 130
     note, message = capsys.readouterr().err.splitlines()
-    assert "runs/code/one.py is older" in note and message == "interrupted"
+    assert "runs/code/one is older" in note and message == "interrupted"
 
 
 def test_the_command_line_from_anywhere_and_light(tmp_path):
-    command = [sys.executable, "-m", "poyo.notebook", "code", "nothing"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    arguments = [sys.executable, "-m", "poyo", "code", "nothing"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1 and not done.stdout
-    assert done.stderr.startswith(
-        "python -m poyo.notebook code: no notebook 'nothing'; there are:"
-    )
+    assert done.stderr.startswith("python -m poyo code: no notebook 'nothing'; there are:")
     assert len(done.stderr.splitlines()) == 1
-    heavy = {"torch", "papermill", "jupytext", "nbformat"}
-    check = f"import sys, poyo.notebook; sys.exit(str({heavy} & set(sys.modules) or '') or 0)"
+    heavy = {"torch", "numpy", "papermill", "jupytext", "nbformat"}
+    check = "import sys, poyo.__main__, poyo.study.notebook; "
+    check += f"sys.exit(str({heavy} & set(sys.modules) or '') or 0)"
     subprocess.run([sys.executable, "-c", check], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("\nsize: smoke", "\nsize: huge", "size: 'huge' is unknown; known: 1.3M, .*smoke"),
+        (", size: smoke", ", size: huge", "models.poyo_mp.size: 'huge' is unknown"),
+        ("  batch_size: 8", "  batchsize: 8", "batchsize.* did you mean batch_size?"),
+        ("\nseeds: [0]", "\nseeds: [0", "params.yaml is not valid YAML"),
+        ("\nsize: smoke", "\nsize: smoke", ""),
+    ],
+)
+def test_params_are_read_before_anything_runs(tmp_path, monkeypatch, capsys, old, new, message):
+    text = (ROOT / "profiles/smoke.yaml").read_text()
+    assert old in text
+    (tmp_path / "params.yaml").write_text(text.replace(old, new, 1))
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    assert main(["params"]) == bool(message)
+    pattern = f"python -m poyo params: .*{message}" if message else "$"
+    assert re.match(pattern, capsys.readouterr().err)
+    assert (tmp_path / "runs/params.txt").is_file() == (not message)

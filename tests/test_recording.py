@@ -5,11 +5,18 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from scipy.io import savemat
 
-from poyo import recording as module
-from poyo.intervals import contains, dilate, intervals, subtract, union
-from poyo.recording import Recording, RecordingError, read, split_in_time, split_trials
+from poyo.data import layout
+from poyo.data import recording as module
+from poyo.data.intervals import contains, dilate, intervals, subtract, union
+from poyo.data.recording import (
+    Recording,
+    RecordingError,
+    split_around,
+    split_in_time,
+    split_trials,
+)
+from poyo.data.sources import CENTER_OUT, Readout, readout_of
 
 GRID = np.arange(-32, 193) / 16  # twice as fine as the edges of `scatter`, so edges are on it
 
@@ -100,6 +107,14 @@ def test_train_is_all_that_is_a_second_away_from_held_out_trials():
     np.testing.assert_array_equal(contains(splits["train"], times), away >= 1.0)
 
 
+def test_training_stays_away_from_held_out_blocks_however_long_the_gap():
+    blocks = intervals([10.0, 40.0], [20.0, 50.0])
+    splits = split_around(intervals(0.0, 60.0), blocks[:1], blocks[1:])
+    np.testing.assert_array_equal(splits["train"], [[0, 9], [21, 39], [51, 60]])
+    np.testing.assert_array_equal(splits["valid"], blocks[:1])
+    np.testing.assert_array_equal(splits["test"], blocks[1:])
+
+
 def test_the_seed_of_a_split_decides():
     domain, trials = trials_of(50)
     one, same, other = (split_trials(domain, trials, seed=s)["test"] for s in (0, 0, 1))
@@ -136,8 +151,9 @@ def test_a_session_comes_back_from_disk_bit_for_bit(simulated, tmp_path):
     for key in one:
         assert one[key].dtype == two[key].dtype, key
         assert one[key].tobytes() == np.ascontiguousarray(two[key]).tobytes(), key
-    for name in ("session_id", "subject", "brainset"):
+    for name in ("session_id", "subject", "brainset", "task", "target", "unit"):
         assert getattr(back, name) == getattr(simulated, name)
+    assert back.task == "center_out_reaching"
 
 
 def test_saving_twice_gives_the_same_bytes(simulated, tmp_path):
@@ -169,7 +185,7 @@ def test_a_failing_save_leaves_the_previous_file(simulated, tmp_path, monkeypatc
     path = tmp_path / "data" / "s.h5"
     simulated.save(path)
     before = path.read_bytes()
-    original, calls = getattr(module, culprit), []
+    original, calls = getattr(layout, culprit), []
 
     def full_disk(*args, **kwargs):
         calls.append(args)
@@ -177,11 +193,55 @@ def test_a_failing_save_leaves_the_previous_file(simulated, tmp_path, monkeypatc
             raise OSError(28, "No space left on device")
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(module, culprit, full_disk)
+    monkeypatch.setattr(layout, culprit, full_disk)
     with pytest.raises(OSError, match="No space"):
         replace(simulated, spike_times=simulated.spike_times + 0.5).save(path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_files_of_brainsets_have_their_task_in_the_sessions_name(simulated, tmp_path):
+    path = tmp_path / "s.h5"
+    for name, task in [
+        ("c_20131003_center_out_reaching", "center_out_reaching"),
+        ("t_20130820_random_target_reaching", "random_target_reaching"),
+        ("jenkins_20090912_maze", "maze"),
+        ("indy_20160407_02", ""),
+    ]:
+        replace(simulated, session_id=name, task="elsewhere").save(path)
+        assert Recording.load(path).task == "elsewhere"  # what a file says goes before its name
+        with h5py.File(path, "a") as file:
+            del file["poyo"]
+        there = Recording.load(path)
+        assert (there.task, there.target, there.unit) == (task, "", "")
+
+
+def test_nested_intervals_come_back_and_only_series_are_behaviour(simulated, tmp_path):
+    simulated.save(tmp_path / "s.h5")
+    back = Recording.load(tmp_path / "s.h5")
+    assert set(back.intervals) == set(simulated.intervals)
+    assert any("." in name for name in back.intervals)
+    assert set(back.behavior) == {"cursor"}
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_the_fields_own_package_opens_a_target_of_any_dimension(tmp_path, dims):
+    torch_brain = pytest.importorskip("torch_brain.datasets")
+    force = np.random.default_rng(0).standard_normal((200, dims))
+    recording = own(target=force, name="force", unit="N")
+    recording.save(tmp_path / "mine.h5")
+    back = Recording.load(tmp_path / "mine.h5")
+    assert (back.target, back.unit, back.task) == ("behavior.force", "N", "")
+    np.testing.assert_array_equal(back.series(back.target)[1], force)
+
+    class Spiking(torch_brain.SpikingDatasetMixin, torch_brain.Dataset):
+        spiking_dataset_mixin_uniquify_unit_ids = True
+
+    dataset = Spiking(tmp_path)
+    data = dataset.get_recording("mine")
+    assert (data.poyo.target, data.poyo.unit, data.poyo.task) == ("behavior.force", "N", "")
+    window = dataset[torch_brain.DatasetIndex("mine", 3.0, 4.0)]
+    np.testing.assert_array_equal(window.behavior.force, force[(TIMES >= 3.0) & (TIMES < 4.0)])
 
 
 # --- one's own data ---------------------------------------------------------------------------
@@ -192,8 +252,8 @@ TIMES = np.arange(0, 20, 0.1)
 VELOCITY = np.stack([np.sin(TIMES), np.cos(TIMES)], -1)
 
 
-def own(spikes=SPIKES, units=UNITS, times=TIMES, velocity=VELOCITY, **more) -> Recording:
-    return Recording.from_arrays(spikes, units, times, velocity, session_id="mine", **more)
+def own(spikes=SPIKES, units=UNITS, times=TIMES, target=VELOCITY, **more) -> Recording:
+    return Recording.from_arrays(spikes, units, times, target, session_id="mine", **more)
 
 
 def test_units_may_be_named_by_strings():
@@ -220,6 +280,24 @@ def test_domain_may_be_a_plain_pair():
     np.testing.assert_array_equal(own(domain=(0, 20)).domain, [[0, 20]])
 
 
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_any_number_of_dimensions_can_be_the_target(dims):
+    values = np.random.default_rng(0).standard_normal((200, dims))
+    recording = own(target=values, name="force", unit="N")
+    assert (recording.target, recording.unit) == ("behavior.force", "N")
+    times, there = recording.series(recording.target)
+    np.testing.assert_array_equal(times, TIMES)
+    np.testing.assert_array_equal(there, values)
+
+
+def test_one_column_may_be_flat():
+    np.testing.assert_array_equal(
+        own(target=VELOCITY[:, 0]).behavior["behavior"]["velocity"], VELOCITY[:, :1]
+    )
+    recording = replace(own(), behavior={"cursor": {"timestamps": TIMES, "x": TIMES}}, target="")
+    assert recording.series("cursor.x")[1].shape == (200, 1)
+
+
 BINS = 0.02 * np.arange(500) + 3.0
 COUNTS = np.random.default_rng(0).poisson(0.4, (500, 6))
 COUNTS[:, [2, 5]] = 0  # silent columns, one of them the last
@@ -242,8 +320,8 @@ def test_silent_columns_are_units():
     assert binned().unit_ids.tolist() == list("012345")
 
 
-def test_velocity_of_a_bin_is_at_its_centre():
-    np.testing.assert_allclose(binned().behavior["cursor"]["timestamps"], BINS + 0.01)
+def test_the_target_of_a_bin_is_at_its_centre():
+    np.testing.assert_allclose(binned().behavior["behavior"]["timestamps"], BINS + 0.01)
 
 
 def test_spikes_fall_anywhere_in_their_bin_by_seed():
@@ -253,6 +331,12 @@ def test_spikes_fall_anywhere_in_their_bin_by_seed():
     within = (one.spike_times - BINS[0]) % 0.02 / 0.02
     assert abs(within.mean() - 0.5) < 0.05
     assert within.std() > 0.25
+
+
+@pytest.mark.parametrize("width", [0.0, -0.02, np.nan])
+def test_bins_have_a_width(width):
+    with pytest.raises(RecordingError, match="bins of a width"):
+        Recording.from_binned(COUNTS, BINS, width, HAND, session_id="bins")
 
 
 def test_transposed_counts_say_so():
@@ -283,10 +367,17 @@ def with_nan(values: np.ndarray) -> np.ndarray:
         ({"spikes": SPIKES[::-1]}, "'mine': spike times are not sorted; sort them"),
         ({"times": TIMES[::-1]}, "'mine': behaviour times are not sorted; sort them"),
         ({"units": UNITS[:3]}, "'mine': 4 spike times but 3 spike units; give one unit per"),
-        ({"velocity": VELOCITY[:5]}, "'mine': cursor.vel has 5 rows for 200 timestamps"),
-        ({"position": VELOCITY[:7]}, "'mine': cursor.pos has 7 rows for 200 timestamps"),
+        ({"target": VELOCITY[:5]}, "'mine': behavior.velocity has 5 rows for 200 .*one row"),
+        ({"target": VELOCITY.T}, "'mine': behavior.velocity has 2 rows .*transpose"),
+        ({"target": VELOCITY[:, :0]}, r"'mine': the target must be \(T, D\).*got \(200, 0\)"),
+        ({"target": VELOCITY[None]}, r"must be \(T, D\).*got \(1, 200, 2\)"),
+        ({"name": "hand.vel"}, "cannot be called 'hand.vel'; name it in letters"),
+        ({"name": "timestamps"}, "cannot be called 'timestamps'"),
+        ({"trials": [[0, 1, 2]] * 5}, r"trials must be \(n, 2\) rows of start < end, in s"),
+        ({"trials": [[2, 1]] * 5}, r"trials must be \(n, 2\) rows of start < end"),
+        ({"trials": [[1, np.nan]] * 5}, r"trials must be \(n, 2\) rows of start < end"),
         ({"spikes": SPIKES[:0], "units": UNITS[:0]}, "'mine' has no unit: .*drop it"),
-        ({"times": TIMES[:0], "velocity": VELOCITY[:0]}, "'mine' has no behaviour sample"),
+        ({"times": TIMES[:0], "target": VELOCITY[:0]}, "'mine' has no behaviour sample"),
     ],
 )
 def test_bad_arrays_are_named_with_the_cure(arguments, message):
@@ -302,6 +393,8 @@ def test_bad_arrays_are_named_with_the_cure(arguments, message):
         ({"unit_ids": np.array(["a", "a"])}, "unit ids are not unique; make them so"),
         ({"domain": np.empty((0, 2))}, r"domain is empty; give \[start, end\) in seconds"),
         ({"behavior": {"hand": {"vel": VELOCITY}}}, "'hand' has no 'timestamps'"),
+        ({"target": "hand.vel"}, "has no 'hand.vel' to decode; it has .*behavior.velocity"),
+        ({"target": "behavior.vel"}, "has no 'behavior.vel' to decode"),
     ],
 )
 def test_inconsistent_recordings_are_refused(changes, message):
@@ -362,48 +455,79 @@ def test_bad_times_in_a_file_are_refused(simulated, tmp_path):
         Recording.load(path)
 
 
-# --- files of one's own -----------------------------------------------------------------------
-
-OWN = {"spike_times": SPIKES, "spike_units": UNITS, "times": TIMES, "velocity": VELOCITY}
+# --- how a session is read out ----------------------------------------------------------------
 
 
-def test_npz_and_mat_read_like_from_arrays(tmp_path):
-    np.savez(tmp_path / "mine.npz", **OWN)
-    savemat(tmp_path / "mine.mat", OWN)
-    expected = arrays(own())
-    for name in ("mine.npz", "mine.mat"):
-        recording = read(tmp_path / name)
-        assert recording.session_id == "mine"
-        for key, values in arrays(recording).items():
-            np.testing.assert_array_equal(values, expected[key], err_msg=f"{name} {key}")
+def test_ones_own_target_is_read_out_over_its_mean_and_std_in_training():
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((200, 3)) * [1.0, 20.0, 0.01] + [5.0, 0.0, -2.0]
+    values[150:] += 1e3  # neither validation nor test has a say
+    values[5, 1] = np.nan
+    recording = own(target=values, name="force", unit="N")
+    readout = readout_of(recording)
+    assert (readout.target, readout.unit, readout.quantity) == ("behavior.force", "N", "force")
+    rows = contains(recording.splits["train"], TIMES) & np.isfinite(values).all(1)
+    np.testing.assert_allclose(readout.offset, values[rows].mean(0))
+    np.testing.assert_allclose(readout.scale, values[rows].std(0))
+    unit = readout.normalize(values[rows])
+    np.testing.assert_allclose(unit.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(unit.std(0), 1)
+    np.testing.assert_allclose(readout.restore(unit), values[rows])
 
 
-def test_arrays_may_have_other_names_and_time_last(tmp_path):
-    path = tmp_path / "bins.npz"
-    np.savez(path, spikes=COUNTS.T, bin_starts=BINS, velocity=np.c_[HAND, HAND].T)
-    recording, expected = read(path, names={"counts": "spikes"}), binned()
-    np.testing.assert_allclose(recording.spike_times, expected.spike_times)
-    np.testing.assert_array_equal(recording.behavior["cursor"]["vel"], HAND)
+def test_a_readout_is_undone_with_numbers_and_with_one_for_each_dimension():
+    values = np.random.default_rng(0).standard_normal((4, 7, 2))
+    for scale, offset in [(20.0, 0.0), ((2.0, 3.0), (1.0, -1.0)), (2.0, (1.0, 0.5))]:
+        readout = Readout(scale=scale, offset=offset, unit="cm/s")
+        there = readout.normalize(values)
+        np.testing.assert_allclose(readout.restore(there), values)
+        np.testing.assert_allclose(there[..., 1], (values[..., 1] - np.ravel(offset)[-1])
+                                   / np.ravel(scale)[-1])  # fmt: skip
 
 
-def test_a_missing_array_is_named_with_the_cure(tmp_path):
-    path = tmp_path / "mine.npz"
-    np.savez(path, **{"hand" if key == "velocity" else key: a for key, a in OWN.items()})
-    with pytest.raises(RecordingError, match=r"holds hand.*which .* 'velocity'\? .*names="):
-        read(path)
+@pytest.mark.parametrize(
+    "target, quantity",
+    [("cursor.vel", "velocity"), ("hand.pos", "position"), ("hand.acc", "acceleration"),
+     ("behavior.velocity", "velocity"), ("behavior.force", "force")],
+)  # fmt: skip
+def test_what_is_decoded_has_a_name(target, quantity):
+    assert Readout(target=target, scale=1.0, unit="").quantity == quantity
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".mat"])
-def test_a_damaged_file_of_ones_own_says_so(tmp_path, suffix):
-    path = tmp_path / f"mine{suffix}"
-    np.savez(path, **OWN) if suffix == ".npz" else savemat(path, OWN)
-    whole = path.read_bytes()
-    for content in (whole[: len(whole) // 2], b"time,unit\n0.1,3\n" * 50, b""):
-        path.write_bytes(content)
-        with pytest.raises(RecordingError, match=f"mine{suffix} cannot be read"):
-            read(path)
+def test_a_readout_is_the_same_from_memory_and_from_disk(tmp_path):
+    recording = own(unit="cm/s")
+    recording.save(tmp_path / "mine.h5")
+    back = Recording.load(tmp_path / "mine.h5")
+    assert not back.series(back.target)[1].flags.writeable  # mapped
+    assert readout_of(back) == readout_of(recording)
 
 
-def test_an_unknown_kind_of_file_says_which_are_known(tmp_path):
-    with pytest.raises(RecordingError, match=r"\.h5, \.npz or \.mat"):
-        read(tmp_path / "mine.csv")
+def test_a_brainset_and_its_task_have_their_readout(simulated):
+    assert readout_of(simulated) is CENTER_OUT
+    assert readout_of(replace(simulated, target="cursor.vel")) is CENTER_OUT
+    other = replace(simulated, session_id="any_name", task="random_target_reaching")
+    assert readout_of(other).evaluate == "movement_phases.random_period"
+
+
+def test_another_target_of_a_brainset_keeps_its_weights_and_evaluation(simulated):
+    readout = readout_of(replace(simulated, target="cursor.pos", unit="cm"))
+    assert (readout.target, readout.unit, readout.quantity) == ("cursor.pos", "cm", "position")
+    assert (readout.weights, readout.evaluate) == (CENTER_OUT.weights, CENTER_OUT.evaluate)
+    assert len(readout.scale) == len(readout.offset) == 2
+
+
+def test_what_cannot_be_read_out_says_why():
+    flat = np.stack([np.sin(TIMES), np.ones(200)], -1)
+    late = np.where(TIMES[:, None] < 15, np.nan, VELOCITY)
+    for recording, message in [
+        (own(target=flat), "column 1 of behavior.velocity does not vary .*leave it out"),
+        (own(target=late), "behavior.velocity has no finite sample in the train split"),
+        (replace(own(), target=""), "'mine': what is decoded from brainset 'own'.*target="),
+        (
+            replace(own(), target="", brainset="sim-perich", task="maze"),
+            "'sim-perich', task 'maze'",
+        ),
+        (replace(own(), target="", brainset="sim-odoherty"), "has no 'cursor.vel' to decode"),
+    ]:
+        with pytest.raises(RecordingError, match=message):
+            readout_of(recording)

@@ -1,22 +1,89 @@
-"""What a visitor of the repository relies on: one set of pins, a README of real results."""
+"""What a visitor of the repository relies on: what is installed, a README of real results."""
 
+import ast
 import re
+import sys
 import tomllib
+from itertools import chain
 
 import pytest
-import yaml
+from packaging.requirements import Requirement
 
 from poyo import ROOT
+from poyo.config import read_yaml
 
 README = (ROOT / "README.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
+TEST = [Requirement(text) for text in PROJECT["optional-dependencies"]["test"]]
+RUN = {"jupyterlab", "ipykernel", "dvc"}  # programs, not imported
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "IPython": "ipython", "ruamel": "ruamel.yaml"}
 
 
-def test_conda_users_get_the_same_pins():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
-    pip = environment["dependencies"][-1]["pip"]
-    assert sorted(pip) == sorted(["-e .[test]", *project["dependencies"]])
-    assert all("==" in pin for pin in project["dependencies"])
+def constraints() -> dict[str, str]:
+    """Name -> the version this repository was tested with."""
+    lines = (ROOT / ".ci/constraints.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def imported(*folders: str) -> set[str]:
+    """The distributions that the Python files of these folders import, at whatever depth."""
+    names = set()
+    for path in chain.from_iterable((ROOT / folder).rglob("*.py") for folder in folders):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module.split(".")[0])
+    names -= {"poyo", *sys.stdlib_module_names}
+    return {DISTRIBUTIONS.get(name, name) for name in names}
+
+
+# --- what is installed ------------------------------------------------------------------------
+
+
+def test_what_is_imported_is_declared_and_nothing_else():
+    declared = {requirement.name for requirement in RUNTIME}
+    # the bench measures beside torch_brain, which only tests and the bench install
+    assert imported("poyo", "notebooks") - {"torch_brain"} == declared - RUN
+    assert "torch_brain" in {requirement.name for requirement in TEST}
+
+
+def test_the_tested_versions_are_those_declared_and_just_below_the_upper_bound():
+    tested = constraints()
+    assert sorted(tested) == sorted(requirement.name for requirement in RUNTIME + TEST)
+    for requirement in RUNTIME + TEST:
+        version, bounds = tested[requirement.name], requirement.specifier
+        assert version in bounds, requirement.name
+        if {bound.operator for bound in bounds} == {"=="}:
+            continue
+        lower, upper = sorted(bounds, key=lambda bound: bound.operator, reverse=True)
+        assert (lower.operator, upper.operator) == (">=", "<"), requirement.name
+        major, minor, *_ = (int(part) for part in version.split(".")[:2])
+        assert upper.version == f"{major}.{minor + 1}", requirement.name
+
+
+def test_torch_is_pinned():
+    (torch,) = (requirement for requirement in RUNTIME if requirement.name == "torch")
+    assert [bound.operator for bound in torch.specifier] == ["=="]
+
+
+def test_conda_users_get_the_tested_versions():
+    environment = read_yaml(ROOT / "environment.yml")
+    assert environment["dependencies"][-1]["pip"] == ["-c .ci/constraints.txt", "-e .[test]"]
+
+
+def test_every_floor_and_the_style_sheet_are_installed():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packages = {path.parent for path in (ROOT / "poyo").rglob("__init__.py")}
+    names = {str(path.relative_to(ROOT)).replace("/", ".") for path in packages}
+    assert set(settings["packages"]) == names
+    for path in (ROOT / "poyo").rglob("*.mplstyle"):
+        package = str(path.parent.relative_to(ROOT)).replace("/", ".")
+        assert settings["package-data"][package] == ["*.mplstyle"]
+
+
+# --- the README -------------------------------------------------------------------------------
 
 
 def test_the_commands_of_the_readme_are_there():
@@ -35,11 +102,14 @@ def test_links_of_the_readme_lead_somewhere():
 
 
 def test_every_departure_from_the_paper_is_listed():
-    marks = [
-        path.stem
-        for path in (ROOT / "poyo").glob("*.py")
-        for _ in re.findall(r"# Paper: ", path.read_text())
-    ]
+    """Code marks one as `# Paper: … Here: …`, on whatever floor; the README lists its file."""
     listed = README.split("## Departures from the paper")[1].split("\n## ")[0]
-    for module in marks:
-        assert f"`poyo/{module}.py`" in listed, module
+    marked = set()
+    for path in (ROOT / "poyo").rglob("*.py"):
+        text = path.read_text()
+        # a comment of one or several lines
+        for mark in re.findall(r"# Paper: .*(?:\n *#.*)*", text):
+            assert "Here: " in mark, f"{path.name}: says what the paper does, not what we do"
+            marked.add(str(path.relative_to(ROOT)))
+    assert marked, "nothing departs from the paper?"
+    assert marked == set(re.findall(r"`(poyo/[\w/]+\.py)`", listed))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
-from poyo import ROOT, paper, sources
+from poyo import ROOT
+from poyo.config import read_yaml
+from poyo.study import paper
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +26,7 @@ def clone(tmp_path_factory) -> Path:
     (folder / "dvc.lock").unlink(missing_ok=True)
     shutil.copy(folder / "profiles/smoke.yaml", folder / "params.yaml")
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
-    done = dvc(folder, "repro")
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    repro(folder)
     return folder
 
 
@@ -38,6 +39,17 @@ def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
+def repro(folder: Path, *arguments: str) -> set[str]:
+    """The stages that `dvc repro` ran, neither skipped nor taken from its cache."""
+    done = dvc(folder, "repro", *arguments)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return ran(done)
+
+
+def ran(done: subprocess.CompletedProcess) -> set[str]:
+    return set(re.findall("^Running stage '(.+)':", done.stdout, re.M))
+
+
 def stale(folder: Path) -> set[str]:
     """Stages that `dvc repro` would look at again."""
     return set(json.loads(dvc(folder, "status", "--json").stdout))
@@ -45,17 +57,27 @@ def stale(folder: Path) -> set[str]:
 
 def test_a_second_repro_does_nothing(clone):
     assert stale(clone) == set()
-    assert "Running stage" not in dvc(clone, "repro").stdout
+    assert repro(clone) == set()
 
 
 def test_the_graph_leaves_tables_figures_and_pages(clone):
     table = pd.read_csv(clone / "figures/data/table2.csv")
     assert list(table) == ["column", "method", "r2", "r2_std", "sessions", "seeds", "paper_r2"]
-    assert set(table["column"]) == set(sources.COLUMNS) and table["r2"].notna().all()
+    assert set(table["column"]) == set(paper.COLUMNS) and table["r2"].notna().all()
     assert set(table["method"]) == set(paper.METHODS), "every method has run"
     claims = pd.read_csv(clone / "figures/data/claims.csv")
-    assert list(claims) == ["claim", "estimate", "low", "high", "verdict", "notebook"]
-    assert list(claims["claim"]) == list(paper.CLAIMS)
+    assert list(claims) == [
+        "claim",
+        "estimate",
+        "low",
+        "high",
+        "n",
+        "p",
+        "p_holm",
+        "verdict",
+        "notebook",
+    ]
+    assert set(claims["claim"]) == set(paper.CLAIMS)
     assert all(
         isinstance(v, float)
         for v in json.loads((clone / "figures/metrics.json").read_text()).values()
@@ -79,31 +101,80 @@ def test_forcing_stages_changes_no_byte(clone):
     before = (clone / "dvc.lock").read_text()
     stages = ["data", "pretrain@poyo_mp", "adapt", "baselines", "ablations", "collect"]
     stages += ["tour", "scaling", "embeddings", "results"]
-    done = dvc(clone, "repro", "-f", "-s", *stages)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert repro(clone, "-f", "-s", *stages) == set(stages)
+    assert (clone / "dvc.lock").read_text() == before
+
+
+def test_runs_that_were_left_over_change_no_record(clone):
+    """Of a model that is no longer in `runs`, or of a person's own experiment."""
+    before = (clone / "dvc.lock").read_text()
+    for name in ("pretrain/old/decoder-0.pt", "pretrain/poyo_1.bak", "your_recording/monday.pt"):
+        file = clone / "runs" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("weights")
+    assert stale(clone) == set()
+    assert repro(clone, "-f", "-s", "collect", "embeddings") == {"collect", "embeddings"}
     assert (clone / "dvc.lock").read_text() == before
 
 
 def test_a_prose_edit_trains_nothing(clone):
     page = clone / "notebooks/04_pretrain.py"
-    page.write_text(
-        page.read_text().replace("one model for every session", "one model for all", 1)
-    )
-    done = dvc(clone, "repro")
-    ran = {
-        line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")
-    }
-    assert ran == {"code@04_pretrain", "render@04_pretrain"}
+    text = page.read_text()
+    assert "one model for every session" in text
+    page.write_text(text.replace("one model for every session", "one model for all", 1))
+    assert repro(clone) == {"code@04_pretrain", "render@04_pretrain"}
     assert "one model for all" in (clone / "notebooks/rendered/04_pretrain.ipynb").read_text()
 
 
-def test_a_parameter_re_runs_what_depends_on_it_and_nothing_else(clone):
+def test_an_edit_of_docstrings_and_comments_anywhere_trains_nothing(clone):
+    for path in (clone / "poyo").rglob("*.py"):
+        text = re.sub(r'^( *""")(?=\w)', r"\1Other words. ", path.read_text(), flags=re.M)
+        text = re.sub(
+            r"^( *)(?=(def|return|class) )", r"\1# another comment\n\n\1", text, flags=re.M
+        )
+        path.write_text(f"# another comment\n\n{text}\n# the end")
+    for path in (clone / "poyo").rglob("*.mplstyle"):
+        path.write_text("# another comment\n\n" + path.read_text())
+    notebooks = read_yaml(clone / "dvc.yaml")["vars"][0]["notebooks"]
+    before = {path: path.read_bytes() for path in (clone / "runs/notebooks").iterdir()}
+    assert repro(clone) == {"params", "collect", *(f"code@{name}" for name in notebooks)}
+    assert before == {path: path.read_bytes() for path in (clone / "runs/notebooks").iterdir()}
+
+
+def test_an_import_makes_its_own_dependency(clone):
+    results, extra = clone / "poyo/study/results.py", clone / "poyo/extra.py"
+    before = results.read_text()
+    codes = ["code@07_scaling", "code@06_baselines"]
+    results.write_text(f"{before}\nfrom .. import extra\n")
+    for text in ("value = 1\n", "value = 2\n"):
+        extra.write_text(text)
+        assert repro(clone, "-s", *codes) == set(codes)
+        assert {"scaling"} == stale(clone) & {"scaling", "baselines"}
+        assert text in (clone / "runs/code/07_scaling/modules.py").read_text()
+    extra.unlink()
+    results.write_text(before)
+    repro(clone)
+    assert stale(clone) == set()
+
+
+@pytest.mark.parametrize(
+    "old, new, stages",
+    [
+        ("\n  trials: [2, 5]", "\n  trials: [2, 4]", {"adapt", "scaling"}),
+        ("\n  sessions: 1 ", "\n  sessions: 2 ", {"ablations"}),
+        ("\nthreads: 1 ", "\nthreads: 2 ", set()),
+        (
+            "  co: {scope: co, share: 1.0", "  co: {scope: co, share: 0.9",
+            {"pretrain@co", "collect"},
+        ),
+    ],
+)  # fmt: skip
+def test_a_parameter_re_runs_what_depends_on_it_and_nothing_else(clone, old, new, stages):
     params = clone / "params.yaml"
     before = params.read_text()
-    tree = yaml.safe_load(before)
-    tree["adapt"]["finetune"]["lr"] = 5e-4
-    params.write_text(yaml.safe_dump(tree))
-    assert stale(clone) == {"params", "adapt"}
+    assert old in before
+    params.write_text(before.replace(old, new, 1))
+    assert stale(clone) == {"params", *stages}
     params.write_text(before)
     assert stale(clone) == set()
 
@@ -116,5 +187,4 @@ def test_an_unknown_key_stops_before_anything_runs(clone):
     params.write_text(before)
     assert done.returncode != 0
     assert "batchsize" in done.stderr and "did you mean batch_size?" in done.stderr
-    ran = [line for line in done.stdout.splitlines() if line.startswith("Running stage")]
-    assert ran == ["Running stage 'params':"]
+    assert ran(done) == {"params"}

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from poyo.intervals import intervals
+from poyo.data.intervals import intervals
 from poyo.sampling import TrainingWindows, WindowError, grid, keep_probabilities, keep_units
 
 DOMAINS = [

@@ -4,10 +4,10 @@ linear filter that does well but leaves something to win."""
 import numpy as np
 import pytest
 
-from poyo.intervals import contains, dilate, intervals, subtract, union
-from poyo.recording import Recording
-from poyo.simulate import AREAS, FLAVOURS, REFRACTORY, make_animal, simulate, spike_train
-from poyo.sources import readout_of
+from poyo.data.intervals import contains, dilate, intervals, subtract, union
+from poyo.data.recording import Recording
+from poyo.data.simulate import AREAS, FLAVOURS, REFRACTORY, make_animal, simulate, spike_train
+from poyo.data.sources import readout_of
 
 CO, RT, MAZE = "center_out_reaching", "random_target_reaching", "maze"
 KINDS = [
@@ -31,7 +31,7 @@ def hand(session: Recording) -> dict[str, np.ndarray]:
 
 
 def kind(session: Recording) -> tuple[str, str]:
-    return session.session_id.split("_", 2)[2], session.brainset.removeprefix("sim-")
+    return session.task, session.brainset.removeprefix("sim-")
 
 
 def seconds(pairs: np.ndarray) -> float:
@@ -94,7 +94,7 @@ def test_animals_are_variations_on_a_species():
 
 
 def test_names(session):
-    assert session.session_id.startswith("sim-c_day03_")
+    assert session.session_id == f"sim-c_day03_{session.task}"
     assert kind(session) in KINDS
     assert session.subject == "sim-c"
     assert set(session.behavior) == {"hand" if session.brainset == "sim-nlb" else "cursor"}
@@ -112,12 +112,15 @@ def test_splits_are_inside_the_domain_and_apart(session):
         assert len(subtract(splits[a], session.domain)) == 0
         for b in set(splits) - {a}:
             np.testing.assert_allclose(seconds(subtract(splits[a], splits[b])), seconds(splits[a]))
-    if kind(session) in SELF_PACED:  # ten equal blocks, 8/1/1, nothing lost
-        shares = [seconds(splits[s]) / session.duration for s in ("train", "valid", "test")]
-        np.testing.assert_allclose(shares, [0.8, 0.1, 0.1])
+    held = dilate(np.concatenate([splits["valid"], splits["test"]]), 1.0)
+    assert seconds(subtract(splits["train"], held)) == pytest.approx(seconds(splits["train"]))
+    if kind(session) in SELF_PACED:  # ten equal blocks, 8/1/1, less a second at every edge
+        shares = [seconds(splits[s]) / session.duration for s in ("valid", "test")]
+        np.testing.assert_allclose(shares, 0.1)
+        assert seconds(splits["train"]) == pytest.approx(
+            session.duration - seconds(np.clip(held, *session.domain[0]))
+        )
     else:
-        held = dilate(np.concatenate([splits["valid"], splits["test"]]), 1.0)
-        assert seconds(subtract(splits["train"], held)) == pytest.approx(seconds(splits["train"]))
         trials = {tuple(row) for row in session.intervals["trials"]}
         assert {tuple(row) for s in ("valid", "test") for row in splits[s]} <= trials
         n = [len(splits[s]) / len(trials) for s in ("valid", "test")]
@@ -268,6 +271,33 @@ def test_ground_truth_of_units(session):
     assert len(agree) >= 5 and np.median(agree) > 0.8
 
 
+def test_tuning_depth_is_the_share_of_the_rate_that_turns_with_direction(session):
+    """Against the spikes themselves: their mean velocity gives the slope of the rate on it."""
+    units, n = session.units, len(session.unit_ids)
+    times, vel = hand(session)["timestamps"], hand(session)["vel"]
+    cov, scale = np.cov(vel.T), np.hypot(*vel.std(0))
+    measured = np.empty(n)
+    for unit in range(n):
+        later = session.spike_times[session.spike_units == unit] + units["lag_s"][unit]
+        mean = np.array([np.interp(later, times, v).mean() for v in vel.T]) - vel.mean(0)
+        measured[unit] = np.hypot(*np.linalg.solve(cov, mean)) * scale  # over the mean rate
+    tuned = units["tuning_depth"] > 0.3
+    assert tuned.sum() >= 5
+    ratio = measured[tuned] / units["tuning_depth"][tuned]
+    assert 0.7 < np.median(ratio) < 1.3
+
+
+def test_whoever_records_an_animal_its_tuning_is_as_deep():
+    """The depth is a share: in mm/s it is what it is in cm/s."""
+    base = dict(animal="sim-i", task=RT, units=(30, 30), minutes=1.0)
+    depths = [
+        np.median(simulate(**base, day=day, flavour=flavour).units["tuning_depth"])
+        for flavour in ("perich", "odoherty", "nlb")
+        for day in (1, 2)
+    ]
+    assert max(depths) < 3 * min(depths), depths
+
+
 def test_units_of_a_population_are_correlated(session):
     counts, *_ = np.histogram2d(
         session.spike_times,
@@ -344,7 +374,7 @@ def test_saved_and_loaded_it_is_the_same(session, tmp_path):
     session.save(path)
     again = Recording.load(path)
     assert_same(session, again)
-    names = ("session_id", "subject", "brainset")
+    names = ("session_id", "subject", "brainset", "task", "target", "unit")
     assert [getattr(session, k) for k in names] == [getattr(again, k) for k in names]
 
 

@@ -9,56 +9,59 @@ import pytest
 import torch
 
 from poyo import stream as module
-from poyo.checkpoint import Checkpoint
 from poyo.config import Windows
-from poyo.model import POYO
-from poyo.recording import Recording
+from poyo.data.recording import Recording
+from poyo.data.sources import readout_of
+from poyo.decoder import Decoder
+from poyo.model import POYO, SIZES, Network
 from poyo.stream import Stream
-from poyo.tokens import cut, latents, prepare
+from poyo.tokens import tokenize
 from poyo.vocabulary import Vocabulary, VocabularyError
 
-SCALE = 20.0
+UNIT = {"scale": (1.0, 0.5), "offset": (0.3, -2.0)}  # of order one, and not the model's own
 
 
-def untrained(recording: Recording, size: str = "laptop") -> Checkpoint:
+def untrained(recording: Recording, windows: Windows, size: str = "laptop") -> Decoder:
     """A seeded model whose outputs are of the order of one, of this session between two others."""
     sessions = Vocabulary(["before", recording.session_id, f"{recording.session_id}/night"])
     units = Vocabulary(
         ["before/0", *recording.unit_names, "before/1", f"{recording.session_id}/night/0"]
     )
     torch.manual_seed(0)
-    model = POYO(size=size, units=len(units), sessions=len(sessions))
+    model = POYO(size=SIZES[size], units=len(units), sessions=len(sessions), windows=windows)
     for table in (model.unit_emb, model.session_emb, model.token_type_emb, model.latent_emb):
         torch.nn.init.normal_(table.weight)
     torch.nn.init.normal_(model.readout.weight, std=1.0)
-    return Checkpoint(model=model.eval(), size=size, units=units, sessions=sessions)
+    readouts = {recording.session_id: replace(readout_of(recording), **UNIT)}
+    return Decoder(
+        model=model.eval(), units=units, sessions=sessions, windows=windows, readouts=readouts
+    )
 
 
 @pytest.fixture(scope="module")
-def trained(simulated) -> Checkpoint:
-    return untrained(simulated)
+def trained(simulated, windows) -> Decoder:
+    return untrained(simulated, windows)
 
 
 @pytest.fixture
-def stream(trained, simulated, windows) -> Stream:
-    return Stream(trained, simulated.session_id, windows=windows)
+def stream(trained, simulated) -> Stream:
+    return Stream(trained, simulated.session_id)
 
 
 @pytest.fixture(scope="module")
 def offline(trained, simulated, windows):
-    """Velocity (Q, 2) of the window that ends `now`, of the recording or a part of its spikes."""
+    """Behaviour (Q, 2) of the window that ends `now`, of the recording or a part of its spikes."""
 
     def decode(now: float, *, at=(0.0,), spikes=slice(None), zero=0.0) -> np.ndarray:
         times, units = simulated.spike_times[spikes] + zero, simulated.spike_units[spikes]
         recording = replace(simulated, spike_times=times, spike_units=units)
         start = now - windows.length
-        session = prepare(recording, trained.units, trained.sessions)
-        batch = cut([session], np.array([0]), np.array([start]), windows.length)
+        batch = tokenize([trained.session(recording)], np.array([0]), np.array([start]), 1.0)
         times = (now - np.array(at)) - start
         batch["output_timestamps"] = torch.from_numpy(times.astype(np.float32))[None]
         batch["output_mask"] = torch.ones(1, len(at), dtype=torch.bool)
         with torch.no_grad():
-            return trained.model(**batch, **latents(trained.size, windows))[0].numpy()
+            return trained.model(**batch)[0].numpy() * UNIT["scale"] + UNIT["offset"]
 
     return decode
 
@@ -113,9 +116,8 @@ def test_spikes_on_the_edges_are_on_the_same_side(trained, simulated, windows, b
     times = np.sort([np.nextafter(t, to) for t in edges for to in (-9, t, 9)])
     units = np.arange(len(times)) % len(simulated.unit_ids)
     recording = replace(simulated, spike_times=times, spike_units=units)
-    session = prepare(recording, trained.units, trained.sessions)
-    batch = cut([session], np.array([0]), np.array([start]), windows.length)
-    stream = Stream(trained, simulated.session_id, windows=windows)
+    batch = tokenize([trained.session(recording)], np.array([0]), np.array([start]), 1.0)
+    stream = Stream(trained, simulated.session_id)
     stream.push(*packet(recording, np.arange(6)))
     for update in [*before, now]:
         stream.decode(update)
@@ -170,14 +172,14 @@ def test_spikes_from_the_future_wait_until_they_are_due(stream, simulated, offli
     assert stream.late == 0
 
 
-def test_several_times_at_once(trained, simulated, windows, offline):
+def test_several_times_at_once(trained, simulated, offline):
     at = (0.0, 0.1, 0.5, 1.0)
-    stream = Stream(trained, simulated.session_id, windows=windows, scale=SCALE, at=at)
+    stream = Stream(trained, simulated.session_id, at=at)
     stream.push(*packet(simulated, between(simulated, 4.0, 5.03)))
     for now in (5.0, 5.03):
         out = stream.decode(now)
         assert out.shape == (4, 2)
-        same(out / SCALE, offline(now, at=at))
+        same(out, offline(now, at=at))
     assert np.ptp(out, axis=0).min() > 1e-2
 
 
@@ -212,9 +214,9 @@ def test_decoding_changes_neither_the_model_nor_the_spikes(stream, simulated, tr
         assert torch.equal(x, before[key]), key
 
 
-def test_a_model_in_training_is_put_into_evaluation(trained, simulated, windows, offline):
+def test_a_model_in_training_is_put_into_evaluation(trained, simulated, offline):
     trained.model.train()
-    stream = Stream(trained, simulated.session_id, windows=windows)
+    stream = Stream(trained, simulated.session_id)
     stream.push(*packet(simulated, between(simulated, 4.0, 5.0)))
     same(stream.decode(5.0), offline(5.0))
 
@@ -248,10 +250,25 @@ def test_many_unknown_units_do_not_flood_the_screen(stream):
 
 
 @pytest.mark.parametrize("session_id", ["monday", "NA", ""])
-def test_an_unknown_session_is_named_with_the_known_ones(trained, simulated, windows, session_id):
+def test_an_unknown_session_is_named_with_the_known_ones(trained, simulated, session_id):
     with pytest.raises(VocabularyError, match=f"no session {session_id!r}") as error:
-        Stream(trained, session_id, windows=windows)
+        Stream(trained, session_id)
     assert f"'before', {simulated.session_id!r}" in str(error.value)
+
+
+def test_a_model_that_is_no_poyo_is_refused(trained, simulated):
+    class Other(Network):
+        pass
+
+    model = Other(
+        size=SIZES["smoke"],
+        units=len(trained.units),
+        sessions=len(trained.sessions),
+        outputs=2,
+        windows=trained.windows,
+    )
+    with pytest.raises(TypeError, match="needs a POYO, not a Other"):
+        Stream(replace(trained, model=model), simulated.session_id)
 
 
 # --- the clock --------------------------------------------------------------------------------
@@ -317,9 +334,9 @@ def test_a_bad_packet_is_refused_whole(stream, simulated, offline, times, units,
 
 
 @pytest.mark.parametrize("at", [(), (0.0, -0.1), (1.1,), (np.nan,)])
-def test_times_outside_the_window_cannot_be_decoded(trained, simulated, windows, at):
+def test_times_outside_the_window_cannot_be_decoded(trained, simulated, at):
     with pytest.raises(ValueError, match=r"at: seconds before now in 0..1"):
-        Stream(trained, simulated.session_id, windows=windows, at=at)
+        Stream(trained, simulated.session_id, at=at)
 
 
 # --- memory -----------------------------------------------------------------------------------
@@ -328,7 +345,7 @@ def test_times_outside_the_window_cannot_be_decoded(trained, simulated, windows,
 def test_memory_is_flat_over_an_hour(easy):
     recording = easy(units=20)
     windows = Windows(length=4.0, latent_step=1.0, eval_step=1.0, queries=1000)
-    stream = Stream(untrained(recording, "smoke"), "easy", windows=windows)
+    stream = Stream(untrained(recording, windows, "smoke"), "easy")
     rng = np.random.default_rng(0)
     held, peaks = [], []
     tracemalloc.start()

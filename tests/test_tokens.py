@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from poyo.config import SIZES, Windows
+from poyo.config import Windows
+from poyo.data.intervals import intervals
+from poyo.data.recording import Recording, RecordingError
+from poyo.data.sources import RANDOM_TARGET, readout_of
 from poyo.evaluate import decode
-from poyo.intervals import intervals
-from poyo.model import POYO
-from poyo.recording import Recording, RecordingError
-from poyo.sources import RANDOM_TARGET
-from poyo.tokens import END, SPIKE, START, cut, latents, prepare
+from poyo.model import POYO, SIZES
+from poyo.tokens import END, SPIKE, START, prepare, tokenize
 from poyo.vocabulary import Vocabulary, VocabularyError, units_and_sessions
 
 WINDOWS = Windows(length=1.0, latent_step=0.125, eval_step=0.5, queries=1000)
@@ -24,7 +24,7 @@ VELOCITY = np.stack([np.sin(TIMES), np.cos(3 * TIMES)], -1)
 def recording(spikes=(1.0, 1.5, 2.0), rows=(2, 0, 2), velocity=VELOCITY) -> Recording:
     """Four units, of which "d" is silent."""
     made = Recording.from_arrays(
-        np.array([*spikes, 19.0]), np.r_[rows, 3], TIMES, velocity, session_id="s"
+        np.array([*spikes, 19.0]), np.r_[rows, 3], TIMES, target=velocity, session_id="s"
     )
     return replace(made, unit_ids=np.array(list("abcd")), spike_units=np.r_[rows, 1].astype(int))
 
@@ -34,8 +34,8 @@ def session(prepared):
     return prepared(recording())[0]
 
 
-def window(session, start, length=1.0, kept=None) -> dict[str, torch.Tensor]:
-    return cut([session], np.array([0]), np.array([start]), length, kept)
+def window(session, start, length=1.0, keep=None) -> dict[str, torch.Tensor]:
+    return tokenize([session], np.array([0]), np.array([start]), length, keep)
 
 
 def tokens(batch, row=0) -> list[tuple[int, int, float]]:
@@ -47,7 +47,7 @@ def tokens(batch, row=0) -> list[tuple[int, int, float]]:
 
 def model_of(session) -> POYO:
     torch.manual_seed(0)
-    return POYO(size="smoke", units=1 + len(session.unit_rows), sessions=2).eval()
+    return POYO(size=SIZES["smoke"], units=1 + len(session.unit_rows), sessions=2).eval()
 
 
 # --- tokens -----------------------------------------------------------------------------------
@@ -68,12 +68,12 @@ def test_a_window_holds_its_start_but_not_its_end(session):
 
 def test_dropped_units_leave_with_all_their_tokens(session):
     kept = [np.array([True, True, False, True])]
-    rows = {row for row, _, _ in tokens(window(session, 0.75, length=1.5, kept=kept))}
+    rows = {row for row, _, _ in tokens(window(session, 0.75, length=1.5, keep=kept))}
     assert rows == {1, 2, 4}
 
 
 def test_a_window_without_a_spike_decodes(session):
-    batch = window(session, 5.0) | latents("smoke", WINDOWS)
+    batch = window(session, 5.0)
     assert {kind for _, kind, _ in tokens(batch)} == {START, END}
     out = model_of(session)(**batch)
     assert out.shape == (1, 4, 2)
@@ -83,13 +83,13 @@ def test_a_window_without_a_spike_decodes(session):
 def test_a_recording_without_a_spike_decodes(prepared):
     silent = replace(recording(), spike_times=np.empty(0), spike_units=np.empty(0, dtype=int))
     session = prepared(silent)[0]
-    out = model_of(session)(**window(session, 5.0), **latents("smoke", WINDOWS))
+    out = model_of(session)(**window(session, 5.0))
     assert torch.isfinite(out).all()
 
 
 def test_rows_are_those_of_the_vocabulary():
     units = Vocabulary(["x", "s/d", "s/c", "s/b", "s/a"])
-    session = prepare(recording(), units, Vocabulary(["other", "s"]))
+    session = prepare(recording(), readout_of(recording()), units, Vocabulary(["other", "s"]))
     batch = window(session, 1.0)
     assert {row for row, _, _ in tokens(batch)} == {2, 3, 4, 5}
     assert [row for row, kind, _ in tokens(batch) if kind == SPIKE] == [3, 5]  # c and a
@@ -99,7 +99,7 @@ def test_rows_are_those_of_the_vocabulary():
 def test_sessions_of_a_batch_keep_apart(prepared):
     one, two = recording(), replace(recording(), session_id="t")
     sessions = prepared(one, two)
-    batch = cut(sessions, np.array([1, 0]), np.array([1.0, 5.0]), 1.0)
+    batch = tokenize(sessions, np.array([1, 0]), np.array([1.0, 5.0]), 1.0)
     assert batch["session_index"].tolist() == [2, 1]
     assert {row for row, _, _ in tokens(batch, 0)} == {5, 6, 7, 8}
     assert {row for row, _, _ in tokens(batch, 1)} == {1, 2, 3, 4}
@@ -119,7 +119,7 @@ def test_tokens_are_padded_to_a_multiple_of_eight(prepared, spikes):
 
 
 def test_windows_of_a_batch_are_padded_to_the_longest(session):
-    batch = cut([session], np.array([0, 0, 0]), np.array([1.0, 5.0, 19.5]), 1.0)
+    batch = tokenize([session], np.array([0, 0, 0]), np.array([1.0, 5.0, 19.5]), 1.0)
     assert batch["input_mask"].sum(1).tolist() == [10, 8, 8]
     assert batch["output_mask"].sum(1).tolist() == [4, 4, 2]  # the recording ends at 20 s
     assert (batch["weight"][2, 2:] == 0).all()
@@ -144,8 +144,8 @@ def test_windows_of_a_batch_are_padded_to_the_longest(session):
     ],
 )
 def test_a_window_of_more_samples_is_thinned_evenly(session, most, rows):
-    whole = cut([session], np.array([0]), np.array([2.0]), 2.0)
-    thin = cut([session], np.array([0]), np.array([2.0]), 2.0, most=most)
+    whole = tokenize([session], np.array([0]), np.array([2.0]), 2.0)
+    thin = tokenize([session], np.array([0]), np.array([2.0]), 2.0, queries=most)
     assert thin["index"][0].tolist() == list(rows)
     for key in ("output_timestamps", "output_mask", "target", "weight", "index"):
         torch.testing.assert_close(thin[key], whole[key][:, np.array(rows) - 8])
@@ -159,7 +159,7 @@ def test_windows_of_a_batch_are_thinned_each_for_itself(prepared):
         np.array([1.0]), np.array([0]), times, np.stack([times, times], -1), session_id="fast"
     )
     sessions = prepared(recording(), fast)
-    batch = cut(sessions, np.array([0, 1, 1]), np.array([1.0, 1.0, 19.7]), 1.0, most=6)
+    batch = tokenize(sessions, np.array([0, 1, 1]), np.array([1.0, 1.0, 19.7]), 1.0, queries=6)
     assert batch["output_mask"].sum(1).tolist() == [4, 5, 6]
     times = batch["output_timestamps"]
     np.testing.assert_allclose(times[0, :4], [0, 0.25, 0.5, 0.75], atol=1e-6)
@@ -172,10 +172,7 @@ def test_windows_of_a_batch_are_thinned_each_for_itself(prepared):
 
 def test_evaluation_decodes_every_sample(session):
     few = replace(WINDOWS, queries=1)
-    one, two = (
-        decode(model_of(session), latents("smoke", w), session, intervals(1, 4), w)
-        for w in (WINDOWS, few)
-    )
+    one, two = (decode(model_of(session), session, intervals(1, 4), w) for w in (WINDOWS, few))
     np.testing.assert_array_equal(one.times, TIMES[4:16])
     np.testing.assert_array_equal(one.prediction, two.prediction)
     np.testing.assert_array_equal(one.times, two.times)
@@ -184,11 +181,19 @@ def test_evaluation_decodes_every_sample(session):
 # --- targets and weights ----------------------------------------------------------------------
 
 
-def test_targets_are_over_the_readouts_scale(session):
-    batch = window(session, 2.0)
-    scale = float(np.std(VELOCITY[TIMES < session.recording.splits["train"].max()]))
-    assert session.readout.scale == pytest.approx(scale, rel=1e-6)
-    np.testing.assert_allclose(batch["target"][0], VELOCITY[8:12] / scale, rtol=1e-6)
+@pytest.mark.parametrize("columns", [[0], [0, 1], [0, 1, 0]])
+def test_own_targets_are_standardised_column_by_column(prepared, columns):
+    target = (VELOCITY * [3.0, 0.2] + [50.0, -1.0])[:, columns]
+    session = prepared(recording(velocity=target))[0]
+    train = target[TIMES < session.recording.splits["train"].max()]
+    expected = (target[8:12] - train.mean(0)) / train.std(0)
+    np.testing.assert_allclose(window(session, 2.0)["target"][0], expected, atol=1e-5)
+
+
+def test_public_targets_are_over_the_readouts_scale(simulated, prepared):
+    session = prepared(simulated)[0]
+    expected = simulated.behavior["cursor"]["vel"][300:400] / 20.0
+    np.testing.assert_allclose(window(session, 3.0)["target"][0], expected, atol=1e-6)
 
 
 def test_weights_multiply_over_the_intervals_a_sample_is_in(simulated, prepared):
@@ -234,7 +239,7 @@ def test_only_the_evaluated_interval_counts(simulated, prepared):
 def gappy(prepared):
     velocity = VELOCITY.copy()
     velocity[5, 0] = velocity[6] = np.nan  # 1.25 s in one column, 1.5 s in both
-    with pytest.warns(UserWarning, match=r"'s': 2 of 80 samples of cursor\.vel are NaN"):
+    with pytest.warns(UserWarning, match=r"'s': 2 of 80 samples of behavior\.velocity are NaN"):
         return prepared(recording(velocity=velocity))[0]
 
 
@@ -246,7 +251,7 @@ def test_nan_samples_are_masked_and_weigh_nothing(gappy):
 
 
 def test_nan_samples_are_not_decoded(gappy):
-    decoded = decode(model_of(gappy), latents("smoke", WINDOWS), gappy, intervals(1, 2), WINDOWS)
+    decoded = decode(model_of(gappy), gappy, intervals(1, 2), WINDOWS)
     assert decoded.times.tolist() == [1.0, 1.75]
     assert np.isfinite(decoded.r2)
 
@@ -260,34 +265,30 @@ def test_whole_behaviour_does_not_warn(prepared):
 # --- what cannot be prepared ------------------------------------------------------------------
 
 
-def test_an_unknown_unit_is_named():
-    _, sessions = units_and_sessions([recording()])
+def test_unknown_names_are_named():
+    one, (units, sessions) = recording(), units_and_sessions([recording()])
     with pytest.raises(VocabularyError, match="'s/c' is not in the vocabulary"):
-        prepare(recording(), Vocabulary(["s/a", "s/b", "s/d"]), sessions)
-
-
-def test_an_unknown_session_is_named():
-    units, _ = units_and_sessions([recording()])
+        prepare(one, readout_of(one), Vocabulary(["s/a", "s/b", "s/d"]), sessions)
     with pytest.raises(VocabularyError, match="'s' is not in the vocabulary"):
-        prepare(recording(), units, Vocabulary(["other"]))
+        prepare(one, readout_of(one), units, Vocabulary(["other"]))
 
 
-def test_a_missing_target_is_named(prepared):
-    series = {"cursor": {"timestamps": TIMES, "pos": VELOCITY}}
-    with pytest.raises(RecordingError, match=r"'s' has no 'cursor\.vel'.*cursor\.pos"):
-        prepared(replace(recording(), behavior=series))
+def test_a_missing_target_is_named():
+    series = {"behavior": {"timestamps": TIMES, "position": VELOCITY}}
+    with pytest.raises(RecordingError, match=r"'s' has no 'behavior\.velocity'.*\.position"):
+        replace(recording(), behavior=series)
 
 
 def test_a_missing_evaluation_interval_is_named(simulated, prepared):
     assert RANDOM_TARGET.evaluate == "movement_phases.random_period"
-    task = replace(simulated, session_id="x_random_target_reaching", intervals={})
+    task = replace(simulated, task="random_target_reaching", intervals={})
     with pytest.raises(ValueError, match=r"no interval 'movement_phases\.random_period'"):
         prepared(task)
 
 
 def test_an_unknown_brainset_is_named(prepared):
     with pytest.raises(RecordingError, match=r"'elsewhere_2031'.*READOUTS"):
-        prepared(replace(recording(), brainset="elsewhere_2031"))
+        prepared(replace(recording(), brainset="elsewhere_2031", target=""))
 
 
 def test_a_hand_that_never_moves_is_refused(prepared):
@@ -295,13 +296,25 @@ def test_a_hand_that_never_moves_is_refused(prepared):
         prepared(recording(velocity=np.zeros_like(VELOCITY)))
 
 
-# --- latents ----------------------------------------------------------------------------------
+# --- what can be learned ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", ["smoke", "1.3M"])
-def test_every_latent_stands_once_at_the_middle_of_every_step(size):
-    grid = latents(size, WINDOWS)
-    k = SIZES[size].latents_per_step
-    pairs = set(zip(grid["latent_index"].tolist(), grid["latent_timestamps"].tolist()))
-    assert pairs == {(i, 0.0625 + 0.125 * step) for i in range(k) for step in range(8)}
-    assert len(grid["latent_index"]) == 8 * k
+def test_a_split_with_one_sample_that_counts_can_be_learned(simulated, prepared):
+    target = simulated.behavior["cursor"]["vel"].copy()
+    target[:] = np.nan
+    target[500] = 1.0  # at 5 s
+    series = {"cursor": simulated.behavior["cursor"] | {"vel": target}}
+    spans = {"movement_phases.reach_period": intervals(0, 60)}
+    with pytest.warns(UserWarning, match="are NaN"):
+        session = prepared(replace(simulated, behavior=series, intervals=spans))[0]
+    session.check_learnable(intervals([1.0, 4.0], [2.0, 6.0]))
+    with pytest.raises(RecordingError, match=r"no sample .* counts in the loss"):
+        session.check_learnable(intervals([1.0, 6.0], [2.0, 9.0]))
+
+
+def test_a_split_that_weighs_nothing_cannot_be_learned(simulated, prepared):
+    spans = simulated.intervals | {"cursor_outlier_segments": intervals(10, 20)}
+    session = prepared(replace(simulated, intervals=spans))[0]
+    session.check_learnable(intervals(9, 19))
+    with pytest.raises(RecordingError, match=r"cursor\.vel and at .*cursor_outlier_segments"):
+        session.check_learnable(intervals(11, 19))

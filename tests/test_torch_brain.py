@@ -21,16 +21,16 @@ from torch_brain.datasets import Dataset, DatasetIndex, SpikingDatasetMixin
 from torch_brain.samplers import RandomFixedWindowSampler, SequentialFixedWindowSampler
 from torch_brain.transforms import TriangleDistribution
 
-from poyo import config, optim
-from poyo.adapt import scratch as new_model
+from poyo import optim
+from poyo.data.intervals import intervals, subtract
+from poyo.data.recording import Recording
+from poyo.data.simulate import FLAVOURS, simulate
+from poyo.decoder import Decoder
 from poyo.evaluate import fitting
-from poyo.intervals import intervals, subtract
-from poyo.model import POYO
-from poyo.recording import Recording
+from poyo.model import POYO, SIZES
 from poyo.sampling import TrainingWindows, grid, keep_units
-from poyo.simulate import FLAVOURS, simulate
-from poyo.tokens import cut, latents, prepare
-from poyo.train import train
+from poyo.tokens import tokenize
+from poyo.train import fit
 from poyo.vocabulary import units_and_sessions
 
 
@@ -41,7 +41,7 @@ class Spiking(SpikingDatasetMixin, Dataset):
 
 
 def reference(size: str) -> models.POYO:
-    s = config.SIZES[size]
+    s = SIZES[size]
     return models.POYO(
         sequence_length=1.0,
         latent_step=0.125,
@@ -131,11 +131,11 @@ def test_windows_sliced_there_hold_the_same_spikes_and_behaviour(made, made_ther
 def test_a_recording_with_gaps_and_fractional_edges_slices_there(easy, tmp_path):
     recording = easy(seconds=20.0)
     late = 7.37
-    series = recording.behavior["cursor"]
+    series = recording.behavior["behavior"]
     recording = replace(
         recording,
         spike_times=recording.spike_times + late,
-        behavior={"cursor": series | {"timestamps": series["timestamps"] + late}},
+        behavior={"behavior": series | {"timestamps": series["timestamps"] + late}},
         domain=intervals([late, late + 9.9], [late + 8.25, late + 20]),
     )
     recording.save(tmp_path / "gaps.h5")
@@ -196,7 +196,7 @@ def test_a_window_gives_the_same_tokens(simulated, prepared, windows, window, st
     names = {row: name for name, row in model.unit_emb.vocab.items()}
     data = window(start, start + 1.0)
     there = collate([model.tokenize(data)])
-    here = cut(prepared(simulated), np.array([0]), np.array([start]), 1.0)
+    here = tokenize(prepared(simulated), np.array([0]), np.array([start]), 1.0)
 
     def tokens(batch, name_of):
         """Sorted (unit, kind, time) of the real tokens."""
@@ -212,11 +212,12 @@ def test_a_window_gives_the_same_tokens(simulated, prepared, windows, window, st
     np.testing.assert_allclose([t[2] for t in one], [t[2] for t in two], atol=1e-6)
     assert here["input_mask"].shape == there["input_mask"].shape  # padded alike
 
-    fixed = latents("1.3M", windows)
-    pairs = [
-        sorted(zip(batch["latent_timestamps"].flatten().tolist(), index.flatten().tolist()))
-        for batch, index in ((b, b["latent_index"]) for b in (fixed, there))
-    ]
+    ours = POYO(size=SIZES["1.3M"], units=2, sessions=2, windows=windows)
+    grids = (
+        (ours.latent_timestamps, ours.latent_index),
+        (there["latent_timestamps"], there["latent_index"]),
+    )
+    pairs = [sorted(zip(*(part.flatten().tolist() for part in one))) for one in grids]
     np.testing.assert_allclose(*pairs, atol=1e-6)
     np.testing.assert_allclose(here["output_timestamps"][0], data.cursor.timestamps, atol=1e-6)
 
@@ -261,10 +262,8 @@ def test_a_file_written_there_loads_and_trains_here(tmp_path, training, windows,
     np.testing.assert_array_equal(recording.behavior["cursor"]["vel"], vel)
     np.testing.assert_array_equal(recording.splits["valid"], [[21.0, 24.0]])
 
-    new = new_model([recording], "smoke", seed=0)
-    run = replace(training, steps=2, eval_every=2)
-    sessions = [prepare(recording, new.units, new.sessions)]
-    history = train(new.model, sessions, run, windows, size="smoke", seed=0, label="theirs")
+    decoder = Decoder.new([recording], size="smoke", windows=windows)
+    history = fit(decoder, [recording], replace(training, steps=2, eval_every=2))
     assert np.isfinite(history[-1]["loss"])
 
 
@@ -274,11 +273,11 @@ def test_a_file_written_there_loads_and_trains_here(tmp_path, training, windows,
 @pytest.mark.parametrize("size, count", [("1.3M", 1_254_018), ("11.8M", 11_717_378)])
 def test_parameters_are_as_many(size, count):
     def total(model):
-        tables = optim.EMBEDDINGS
         named = model.named_parameters()
+        tables = "unit_emb", "session_emb"
         return sum(p.numel() for name, p in named if name.split(".")[0] not in tables)
 
-    assert total(reference(size)) == total(POYO(size=size, units=3, sessions=2)) == count
+    assert total(reference(size)) == total(POYO(size=SIZES[size], units=3, sessions=2)) == count
 
 
 @pytest.fixture(scope="module")
@@ -289,24 +288,21 @@ def both(simulated, prepared, windows) -> SimpleNamespace:
     theirs.unit_emb.initialize_vocab(simulated.unit_names)
     theirs.session_emb.initialize_vocab([simulated.session_id])
     state = {k: v for k, v in theirs.state_dict().items() if not k.endswith(".vocab")}
-    ours = POYO(size="1.3M", units=1 + len(simulated.unit_ids), sessions=2)
+    ours = POYO(size=SIZES["1.3M"], units=1 + len(simulated.unit_ids), sessions=2)
     with torch.no_grad():
         ours.rotary_emb.omega.zero_()  # what is compared is the loaded one
     ours.load_state_dict(state, strict=True)
     # two full windows, one of two units, one that the end of the recording cuts short
-    starts, kept = np.array([3.0, 20.5, 30.0, 59.7]), np.ones((4, len(simulated.unit_ids)), bool)
-    kept[2, 2:] = False
-    session = prepared(simulated)
-    batch = cut(session, np.zeros(4, int), starts, 1.0, list(kept)) | latents("1.3M", windows)
+    starts, keep = np.array([3.0, 20.5, 30.0, 59.7]), np.ones((4, len(simulated.unit_ids)), bool)
+    keep[2, 2:] = False
+    batch = tokenize(prepared(simulated), np.zeros(4, int), starts, 1.0, list(keep))
     assert batch["input_mask"].sum(1).min() < 0.6 * batch["input_mask"].shape[1]
     assert batch["output_mask"].sum(1).min() < 0.6 * batch["output_mask"].shape[1]
     mask = batch["output_mask"]
     weight = torch.randn(int(mask.sum()), 2)
-    inputs = {
-        key: value.expand(4, -1) if key.startswith("latent") else value
-        for key, value in batch.items()
-        if key not in ("target", "weight", "index")
-    }
+    inputs = {key: batch[key] for key in batch if key not in ("target", "weight", "index")}
+    for key in ("latent_index", "latent_timestamps"):
+        inputs[key] = getattr(ours, key).expand(4, -1)
     outputs, gradients = [], []
     for model, given in ((ours, batch), (theirs, inputs)):
         out = model.eval()(**given)[mask]
@@ -332,7 +328,7 @@ def test_every_gradient_is_the_same(both):
 
 
 def test_a_fresh_model_has_the_reference_rotation():
-    ours, theirs = POYO(size="1.3M", units=2, sessions=2), reference("1.3M")
+    ours, theirs = POYO(size=SIZES["1.3M"], units=2, sessions=2), reference("1.3M")
     torch.testing.assert_close(ours.rotary_emb.omega, theirs.rotary_emb.omega, rtol=2e-6, atol=0)
 
 
@@ -392,7 +388,7 @@ def test_the_schedule_is_one_cycle_lr(training, steps):
     run = replace(
         training, optimizer="lamb", steps=steps, lr=lr, embedding_lr=lr, warmup=0.0, hold=0.5
     )
-    (ours,) = optim.make(POYO(size="smoke", units=2, sessions=2), run)
+    (ours,) = optim.make(POYO(size=SIZES["smoke"], units=2, sessions=2).groups(), run)
     theirs = optim.Lamb([torch.nn.Parameter(torch.zeros(2))], lr=1.0)
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         theirs, lr, steps, pct_start=0.5, anneal_strategy="cos", div_factor=1, final_div_factor=1e4

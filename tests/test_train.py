@@ -1,38 +1,38 @@
-"""Training: same seed same bytes, also across a kill; what learns and what is frozen; files."""
+"""Training: same seed same bytes, also across a kill; what learns and what is frozen."""
 
-import math
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 
-from poyo import adapt, checkpoint, evaluate, optim, threads
+from poyo import optim, resume, threads
 from poyo import train as module
-from poyo.checkpoint import CheckpointError
-from poyo.intervals import intervals
-from poyo.model import Attention, Dropout
+from poyo.data.intervals import intervals
+from poyo.data.recording import RecordingError
+from poyo.decoder import Decoder
+from poyo.model import Attention
 from poyo.sampling import WindowError
-from poyo.tokens import cut, latents, prepare
-from poyo.train import train
+from poyo.tokens import tokenize
+from poyo.train import fit
 
 
-def start(recordings, size="smoke", seed=0):
-    """A new model for the recordings, and these as sessions."""
-    new = adapt.scratch(recordings, size, seed=seed)
-    return new.model, [prepare(r, new.units, new.sessions) for r in recordings]
+def start(recordings, windows, seed=0) -> Decoder:
+    """A new decoder of the recordings."""
+    return Decoder.new(recordings, size="smoke", windows=windows, seed=seed)
 
 
-def run(recordings, training, windows, *, size="smoke", seed=0):
+def run(recordings, recipe, windows, *, seed=0):
     """A trained model and its history."""
-    model, sessions = start(recordings, size)
-    return model, train(model, sessions, training, windows, size=size, seed=seed, label="test")
+    decoder = start(recordings, windows)
+    return decoder.model, fit(decoder, recordings, recipe, seed=seed, label="test")
 
 
 def weights(model) -> dict[str, bytes]:
@@ -119,11 +119,12 @@ def test_the_weights_that_were_best_on_validation_stay(simulated, training, wind
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw", "lamb"])
-@pytest.mark.parametrize("at", [1, 4, 7])  # before, at and after the network unfreezes
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("at", [1, 7])  # before and after a validation
 def test_an_interrupted_run_ends_like_an_uninterrupted_one(
-    simulated, training, windows, scratch, monkeypatch, capsys, optimizer, at
+    simulated, training, identifying, windows, scratch, monkeypatch, capsys, optimizer, frozen, at
 ):
-    training = replace(training, optimizer=optimizer, frozen=4)
+    training = replace(identifying if frozen else training, optimizer=optimizer)
     whole, history = run([simulated], training, windows)
     monkeypatch.setenv("POYO_SCRATCH", str(scratch / "other"))
     monkeypatch.setattr(module, "SAVE_EVERY", -1.0)
@@ -145,34 +146,30 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
 
 
 SCRIPT = """
-import sys
-from dataclasses import replace
+import json, sys
 import torch
-from poyo import ROOT, adapt, train
-from poyo.config import Windows, load
-from poyo.recording import Recording
-from poyo.tokens import prepare
+from poyo import train
+from poyo.config import Recipe, Windows
+from poyo.data.recording import Recording
+from poyo.decoder import Decoder
 
 torch.set_num_threads(1)
-recording, out, save_every = sys.argv[1:]
+recording, recipe, out, save_every = sys.argv[1:]
 train.SAVE_EVERY = float(save_every)
 recording = Recording.load(recording)
-training = load(ROOT / "profiles/smoke.yaml").own
-training = replace(training, optimizer="adamw", steps=80, batch_size=4, eval_every=30, frozen=20)
-windows = Windows(length=1.0, latent_step=0.125, eval_step=0.5, queries=1000)
-new = adapt.scratch([recording], "smoke", seed=0)
-sessions = [prepare(recording, new.units, new.sessions)]
-train.train(new.model, sessions, training, windows, size="smoke", seed=0, label="script")
-torch.save(new.model.state_dict(), out)
+decoder = Decoder.new([recording], size="smoke", windows=Windows(queries=1000), seed=0)
+train.fit(decoder, [recording], Recipe(**json.loads(recipe)), seed=0, label="script")
+torch.save(decoder.model.state_dict(), out)
 """
 
 
-def test_a_killed_run_started_again_ends_with_the_same_bytes(simulated, tmp_path):
+def test_a_killed_run_started_again_ends_with_the_same_bytes(simulated, training, tmp_path):
+    recipe = json.dumps(asdict(replace(training, steps=80, eval_every=30)))
     (tmp_path / "script.py").write_text(SCRIPT)
     simulated.save(tmp_path / "s.h5")
 
     def begin(name: str, folder: str, save_every: float) -> subprocess.Popen:
-        command = [sys.executable, "script.py", "s.h5", f"{name}.pt", str(save_every)]
+        command = [sys.executable, "script.py", "s.h5", recipe, f"{name}.pt", str(save_every)]
         environment = os.environ | {"POYO_SCRATCH": str(tmp_path / folder)}
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=pipe, text=True)
@@ -190,7 +187,7 @@ def test_a_killed_run_started_again_ends_with_the_same_bytes(simulated, tmp_path
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed.pt").exists()
     (left,) = (tmp_path / "two").glob("*.pt")
-    assert 0 < checkpoint.read(left)["step"] < 80
+    assert 0 < resume.read(left)["step"] < 80
 
     again = begin("again", "two", -1.0)
     said = again.communicate()[1]
@@ -210,8 +207,10 @@ def test_a_finished_run_is_not_trained_again(simulated, training, windows, monke
     assert history == history_again
 
 
-@pytest.mark.parametrize("what", ["lr", "seed", "weights", "data"])
-def test_another_run_does_not_resume_this_one(simulated, training, windows, capsys, what):
+@pytest.mark.parametrize("what", ["lr", "kind", "seed", "weights", "data", "windows", "code"])
+def test_another_run_does_not_resume_this_one(
+    simulated, training, identifying, windows, capsys, monkeypatch, what
+):
     run([simulated], training, windows)
     seed, recording = 0, simulated
     if what == "lr":
@@ -220,8 +219,14 @@ def test_another_run_does_not_resume_this_one(simulated, training, windows, caps
         recording = replace(simulated, spike_times=simulated.spike_times + 1e-3)
     if what == "seed":
         seed = 1
-    model, sessions = start([recording], seed=5 if what == "weights" else 0)
-    train(model, sessions, training, windows, size="smoke", seed=seed, label="other")
+    if what == "kind":
+        training = identifying
+    if what == "windows":
+        windows = replace(windows, eval_step=0.25)
+    if what == "code":
+        monkeypatch.setattr(resume, "code_of", lambda *modules: "other code")
+    decoder = start([recording], windows, seed=5 if what == "weights" else 0)
+    fit(decoder, [recording], training, seed=seed, label="other")
     assert "resumed" not in capsys.readouterr().err
 
 
@@ -242,68 +247,43 @@ def test_a_damaged_resume_file_is_said_and_training_starts_over(
     assert weights(again) == weights(model)
 
 
-def test_a_full_disk_while_saving_keeps_the_last_resume_file(
-    simulated, training, windows, scratch, monkeypatch
-):
-    run([simulated], training, windows)
-    (path,) = scratch.iterdir()
-    before = path.read_bytes()
-    monkeypatch.setattr(torch, "save", half_written(torch.save))
-    with pytest.raises(OSError, match="No space"):
-        checkpoint.write(path, checkpoint.read(path) | {"step": 99})
-    assert path.read_bytes() == before
-    assert list(scratch.iterdir()) == [path]
-
-
 # --- what learns ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw", "lamb"])
-def test_unit_identification_changes_embeddings_only(simulated, training, windows, optimizer):
-    model, sessions = start([simulated])
-    before = weights(model)
-    frozen = replace(training, frozen=-1, optimizer=optimizer, weight_decay=0.1)
-    train(model, sessions, frozen, windows, size="smoke", seed=0, label="test")
-    assert changed(before, weights(model)) == {"unit_emb", "session_emb"}
-    assert all(p.requires_grad for p in model.parameters()), "and leaves nothing frozen"
-
-
-@pytest.mark.parametrize("frozen, thaws", [(12, False), (11, True)])
-def test_the_network_learns_after_the_frozen_steps(simulated, training, windows, frozen, thaws):
-    model, sessions = start([simulated])
-    before = weights(model)
-    run_ = replace(training, frozen=frozen)
-    train(model, sessions, run_, windows, size="smoke", seed=0, label="test")
-    assert (changed(before, weights(model)) >= set(ELSEWHERE)) == thaws
+def test_a_frozen_network_stays_and_the_embeddings_learn(
+    simulated, identifying, windows, optimizer
+):
+    decoder = start([simulated], windows)
+    before = weights(decoder.model)
+    fit(decoder, [simulated], replace(identifying, optimizer=optimizer))
+    assert changed(before, weights(decoder.model)) == {"unit_emb", "session_emb"}
+    assert all(p.requires_grad for p in decoder.model.parameters()), "and leaves nothing frozen"
 
 
 def test_everything_learns_from_the_first_step(simulated, training, windows):
-    model, sessions = start([simulated])
-    before = weights(model)
-    one = replace(training, steps=1, eval_every=1)
-    train(model, sessions, one, windows, size="smoke", seed=0, label="test")
+    decoder = start([simulated], windows)
+    before = weights(decoder.model)
+    fit(decoder, [simulated], replace(training, steps=1, eval_every=1))
     embeddings = {"unit_emb", "session_emb", "token_type_emb", "latent_emb"}
-    assert changed(before, weights(model)) == {*ELSEWHERE, *embeddings}
+    assert changed(before, weights(decoder.model)) == {*ELSEWHERE, *embeddings}
 
 
-def test_an_easy_session_is_learned(easy, training, windows):
-    longer = replace(
-        training, steps=250, batch_size=16, lr=5e-3, embedding_lr=1e-2, hold=0.3, eval_every=250
-    )
-    model, sessions = start([easy()])
-    fixed = latents("smoke", windows)
-    before = evaluate.scores(model, fixed, sessions, "test", windows)["easy"]
-    history = train(model, sessions, longer, windows, size="smoke", seed=0, label="easy")
-    after = evaluate.scores(model, fixed, sessions, "test", windows)["easy"]
+def test_an_easy_session_is_learned(easy, learning, windows):
+    longer = replace(learning, steps=120)
+    decoder = start([easy()], windows)
+    before = decoder.score([easy()])["easy"]
+    history = fit(decoder, [easy()], longer)
     assert before < 0.1
-    assert after > 0.5
+    assert decoder.score([easy()])["easy"] > 0.5
     assert history[-1]["valid_r2"] > 0.5
+    assert decoder.about == {"recipe": asdict(longer), "seed": 0, "label": ""}
 
 
 def test_two_sessions_train_together(simulated, easy, training, windows):
-    model, _ = start([simulated, easy()])
-    before = model.session_emb.weight.detach().clone()
-    model, history = run([simulated, easy()], replace(training, batch_size=16), windows)
+    sessions = [simulated, easy()]
+    before = start(sessions, windows).model.session_emb.weight
+    model, history = run(sessions, replace(training, batch_size=16), windows)
     assert np.isfinite(history[-1]["loss"])
     moved = (model.session_emb.weight - before).abs().max(1).values
     assert (moved[1:] > 0).all()
@@ -325,8 +305,6 @@ def test_every_step_drops_units_anew(simulated, training, windows, monkeypatch):
 def test_dropout_rates_are_those_of_the_run(simulated, training, windows):
     model, _ = run([simulated], replace(training, dropout=(0.125, 0.25, 0.5)), windows)
     assert model.dropout.p == 0.25
-    rest = [m for m in model.modules() if isinstance(m, Dropout) and m is not model.dropout]
-    assert {m.p for m in rest} == {0.125}
     assert {m.dropout for m in model.modules() if isinstance(m, Attention)} == {0.5}
 
 
@@ -334,11 +312,11 @@ def test_training_decodes_at_most_the_queries_asked_for(simulated, training, win
     seen = []
 
     def spy(*arguments, **more):
-        batch = cut(*arguments, **more)
+        batch = tokenize(*arguments, **more)
         seen.append(batch["target"].shape[1])
         return batch
 
-    monkeypatch.setattr(module, "cut", spy)
+    monkeypatch.setattr(module, "tokenize", spy)
     brief = replace(training, steps=2, eval_every=2)
     for queries, shown in ((7, 7), (50, 50), (60, 50), (1000, 100)):  # of 100 samples a second
         seen.clear()
@@ -348,10 +326,10 @@ def test_training_decodes_at_most_the_queries_asked_for(simulated, training, win
 
 def a_batch(simulated, windows, starts):
     """A model, the batch of windows at `starts` and what gives parts of it."""
-    model, sessions = start([simulated])
-    which, fixed = np.zeros(len(starts), dtype=int), latents("smoke", windows)
-    part = lambda rows: cut(sessions, which[rows], starts[rows], windows.length) | fixed  # noqa: E731
-    return model, part(slice(None)), part
+    decoder = start([simulated], windows)
+    sessions, which = [decoder.session(simulated)], np.zeros(len(starts), dtype=int)
+    part = lambda rows: tokenize(sessions, which[rows], starts[rows], windows.length)  # noqa: E731
+    return decoder.model, part(slice(None)), part
 
 
 def test_the_loss_is_the_weighted_mean_over_samples(simulated, windows, monkeypatch):
@@ -412,9 +390,11 @@ def test_too_short_a_recording_says_so(simulated, training, windows):
         run([replace(simulated, splits=splits)], training, windows)
 
 
-def test_an_unknown_optimizer_is_named(simulated, training, windows):
-    with pytest.raises(ValueError, match=r"'sgd' is unknown; known: muon, adamw, lamb"):
-        run([simulated], replace(training, optimizer="sgd"), windows)
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_training_without_any_weight_stops(simulated, training, identifying, windows, frozen):
+    spans = simulated.intervals | {"cursor_outlier_segments": simulated.domain}  # of weight 0
+    with pytest.raises(RecordingError, match="no sample in its train split counts in the loss"):
+        run([replace(simulated, intervals=spans)], identifying if frozen else training, windows)
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw", "lamb"])
@@ -429,10 +409,10 @@ def test_the_learning_rate_rises_holds_and_falls(training, optimizer):
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw", "lamb"])
-def test_embeddings_have_a_learning_rate_of_their_own(simulated, training, name):
-    model, _ = start([simulated])
+def test_embeddings_have_a_learning_rate_of_their_own(simulated, training, windows, name):
+    model = start([simulated], windows).model
     training = replace(training, optimizer=name, lr=1.0, embedding_lr=5.0, warmup=0.0)
-    optimizers = optim.make(model, training)
+    optimizers = optim.make(model.groups(), training)
     optim.set_step(optimizers, training, 0)
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     rates = [(id(p), group["lr"]) for group in groups for p in group["params"]]
@@ -458,171 +438,3 @@ def test_muon_is_that_of_torch(shape):
     assert ours.abs().max() > 0.01
     # torch iterates in bfloat16, three digits
     assert (ours - theirs).norm() < 0.02 * theirs.norm()
-
-
-# --- checkpoints ------------------------------------------------------------------------------
-
-
-def half_written(save):
-    """A torch.save that runs out of disk."""
-
-    def fails(content, file):
-        save(content, file)
-        file.truncate(file.tell() // 2)
-        raise OSError(28, "No space left on device")
-
-    return fails
-
-
-@pytest.fixture
-def pretrained(simulated) -> checkpoint.Checkpoint:
-    new = adapt.scratch([simulated], "smoke", seed=3)
-    new.about = {"seed": 3, "history": [{"step": 1, "loss": 0.5}]}
-    return new
-
-
-def test_a_checkpoint_comes_back_and_decodes_the_same(pretrained, simulated, windows, tmp_path):
-    checkpoint.save(tmp_path / "model.pt", pretrained)
-    back = checkpoint.load(tmp_path / "model.pt")
-    for name in ("size", "units", "sessions", "about"):
-        assert getattr(back, name) == getattr(pretrained, name)
-    assert not back.model.training
-    session = prepare(simulated, back.units, back.sessions)
-    one, two = (
-        evaluate.decode(m, latents("smoke", windows), session, intervals(3, 9), windows)
-        for m in (pretrained.model, back.model)
-    )
-    np.testing.assert_array_equal(one.prediction, two.prediction)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-def test_a_truncated_checkpoint_says_so_with_the_cure(pretrained, tmp_path, share):
-    path = tmp_path / "model.pt"
-    checkpoint.save(path, pretrained)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(CheckpointError, match=r"model\.pt is not a readable .*`dvc repro`"):
-        checkpoint.load(path)
-
-
-def test_random_bytes_are_no_checkpoint(tmp_path):
-    rng, path = np.random.default_rng(0), tmp_path / "model.pt"
-    for _ in range(100):
-        path.write_bytes(rng.bytes(int(rng.integers(1, 3000))))
-        with pytest.raises(CheckpointError, match="is not a readable checkpoint"):
-            checkpoint.load(path)
-
-
-def test_the_same_content_makes_the_same_bytes(pretrained, tmp_path, monkeypatch):
-    """Also from another process: dvc.lock holds the hash of the file."""
-    checkpoint.save(tmp_path / "one.pt", pretrained)
-    monkeypatch.setattr(os, "getpid", lambda: 1)
-    checkpoint.save(tmp_path / "two.pt", pretrained)
-    assert (tmp_path / "one.pt").read_bytes() == (tmp_path / "two.pt").read_bytes()
-
-
-def test_a_missing_checkpoint_says_how_to_make_it(tmp_path):
-    with pytest.raises(CheckpointError, match="does not exist; `dvc repro` makes it"):
-        checkpoint.load(tmp_path / "model.pt")
-
-
-def test_a_file_of_something_else_names_what_it_lacks(tmp_path):
-    torch.save({"model": {}, "epoch": 3}, tmp_path / "other.pt")
-    with pytest.raises(CheckpointError, match="it lacks size, units, sessions, about"):
-        checkpoint.load(tmp_path / "other.pt")
-
-
-def test_a_checkpoint_cannot_run_code(tmp_path):
-    torch.save({"model": math.sqrt}, tmp_path / "evil.pt")
-    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
-        checkpoint.load(tmp_path / "evil.pt")
-
-
-def test_weights_of_another_size_are_refused(pretrained, tmp_path):
-    pretrained.size = "laptop"
-    checkpoint.save(tmp_path / "model.pt", pretrained)
-    with pytest.raises(CheckpointError, match="does not fit a laptop model"):
-        checkpoint.load(tmp_path / "model.pt")
-
-
-def test_a_full_disk_while_saving_keeps_the_last_checkpoint(pretrained, tmp_path, monkeypatch):
-    path = tmp_path / "models" / "model.pt"
-    checkpoint.save(path, pretrained)
-    before = path.read_bytes()
-    monkeypatch.setattr(torch, "save", half_written(torch.save))
-    with pytest.raises(OSError, match="No space"):
-        checkpoint.save(path, pretrained)
-    assert path.read_bytes() == before
-    assert list(path.parent.iterdir()) == [path]
-
-
-# --- adapting ---------------------------------------------------------------------------------
-
-
-def test_adopting_leaves_the_pretrained_model_as_it_was(pretrained, easy, training, windows):
-    before, units = weights(pretrained.model), list(pretrained.units.names)
-    adopted = adapt.adopt(pretrained, [easy()], seed=0)
-    sessions = [prepare(easy(), adopted.units, adopted.sessions)]
-    train(adopted.model, sessions, training, windows, size="smoke", seed=0, label="test")
-    assert weights(pretrained.model) == before
-    assert pretrained.units.names == units
-
-
-def test_an_adopted_model_knows_only_the_new_sessions(pretrained, easy):
-    adopted = adapt.adopt(pretrained, [easy(units=5)], seed=0)
-    assert adopted.units.names == ["NA", *(f"easy/{i}" for i in range(5))]
-    assert adopted.sessions.names == ["NA", "easy"]
-    assert adopted.model.unit_emb.weight.shape[0] == 6
-    assert adopted.size == pretrained.size
-
-
-def test_an_adopted_network_is_the_pretrained_one(pretrained, easy):
-    one, two = pretrained.model, adapt.adopt(pretrained, [easy()], seed=0).model
-    rest = [name for name in one.state_dict() if name.split(".")[0] not in optim.EMBEDDINGS]
-    for name in rest:
-        assert torch.equal(one.state_dict()[name], two.state_dict()[name]), name
-
-
-def test_new_rows_are_drawn_like_the_learned_ones(pretrained, easy):
-    with torch.no_grad():
-        table = pretrained.model.unit_emb.weight
-        table.copy_(3.0 + 0.5 * torch.randn(table.shape, generator=torch.manual_seed(0)))
-        table[0] = 100.0  # the row of nobody does not count
-    one, same, other = (
-        adapt.adopt(pretrained, [easy(units=300)], seed=seed).model.unit_emb.weight.detach()
-        for seed in (0, 0, 1)
-    )
-    learned = pretrained.model.unit_emb.weight.detach()[1:]
-    torch.testing.assert_close(one.mean(0), learned.mean(0), atol=0.2, rtol=0)
-    assert one.std() == pytest.approx(float(learned.std()), rel=0.15)
-    assert torch.equal(one, same) and not torch.equal(one, other)
-
-
-def test_scratch_draws_from_the_seed(easy):
-    one, same, other = (adapt.scratch([easy()], "smoke", seed=s).model for s in (0, 0, 1))
-    assert weights(one) == weights(same)
-    assert changed(weights(one), weights(other)) >= {"unit_emb", "readout"}
-
-
-# --- few labelled trials ----------------------------------------------------------------------
-
-
-def test_few_trials_are_train_trials_and_nested(simulated):
-    few, more = (adapt.few_trials(simulated, n, 1.0, seed=0) for n in (3, 5))
-    train_split = simulated.splits["train"]
-    for one, n in ((few, 3), (more, 5)):
-        assert len(one.splits["train"]) == n
-        inside = [((a >= train_split[:, 0]) & (b <= train_split[:, 1])).any()
-                  for a, b in one.splits["train"]]  # fmt: skip
-        assert all(inside), "nothing that was held out, nor its margin, is learned from"
-        assert {k: v.tobytes() for k, v in one.splits.items() if k != "train"} == {
-            k: v.tobytes() for k, v in simulated.splits.items() if k != "train"
-        }
-    assert set(map(tuple, few.splits["train"])) <= set(map(tuple, more.splits["train"]))
-    other = adapt.few_trials(simulated, 3, 1.0, seed=1)
-    assert other.splits["train"].tobytes() != few.splits["train"].tobytes()
-
-
-def test_more_trials_than_there_are_is_an_error_that_says_how_many(simulated):
-    with pytest.raises(ValueError, match=r"has \d+ train trials, not 500"):
-        adapt.few_trials(simulated, 500, 1.0, seed=0)

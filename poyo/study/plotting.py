@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from . import ROOT, replacing
+from .. import ROOT, replacing
 
 FIGURES = ROOT / "figures"
 
@@ -20,9 +20,13 @@ def save(fig: Figure, name: str, data: pd.DataFrame | None = None) -> None:
 
 
 def csv(data: pd.DataFrame, name: str) -> None:
-    """Write figures/data/<name>.csv with four decimals."""
+    """Write figures/data/<name>.csv with four decimals, of small numbers with four digits."""
+
+    def text(x: float) -> str:
+        return f"{x:.4f}" if x == 0 or abs(x) >= 1e-3 else f"{x:.4g}"
+
     with replacing(FIGURES / "data" / f"{name}.csv") as scratch:
-        data.to_csv(scratch, index=False, float_format="%.4f", lineterminator="\n")
+        data.to_csv(scratch, index=False, float_format=text, lineterminator="\n")
 
 
 def markdown(rows: list[dict[str, str]], name: str, caption: str) -> str:

@@ -12,34 +12,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import evaluate, tokens, train
-from .attention import HEAD, T_MAX, T_MIN, attend
-from .config import Size, Training, Windows
-from .intervals import contains
-from .model import POYO, Attention
-from .recording import Recording
-from .sources import READOUTS
-from .vocabulary import units_and_sessions
+from ..attention import HEAD, T_MAX, T_MIN
+from ..config import Recipe, Windows
+from ..data.intervals import contains
+from ..data.recording import Recording
+from ..decoder import Decoder
+from ..kernels import attend_
+from ..model import POYO, Attention, Network, Size
+from ..tokens import Session
+from ..train import fit
 
 LONGEST = 2.0  # s, of the contexts tried
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """All that determines a training from scratch.
-
-    delimiters: whether units get START and END tokens. session_rows: whether each session has a
-    row of its own, else all share one.
-    """
+    """All that determines a training from scratch; kind: of decoder, model: its network."""
 
     recordings: list[Recording]
     size: Size
     windows: Windows
-    training: Training
+    recipe: Recipe
     seed: int
-    model: type[POYO] = POYO
-    delimiters: bool = True
-    session_rows: bool = True
+    model: type[Network] = POYO
+    kind: type[Decoder] = Decoder
 
 
 def few(recordings: list[Recording], n: int) -> list[Recording]:
@@ -48,10 +44,9 @@ def few(recordings: list[Recording], n: int) -> list[Recording]:
     Of their test trials those stay that the longest window fits in: every variant is scored on
     the same samples.
     """
-    first, chosen = recordings[0].brainset, []
-    for task in [task for brainset, task in READOUTS if brainset == first]:
-        its = [r for r in recordings if r.brainset == first and r.session_id.endswith(task)]
-        for r in its[:n]:
+    first, chosen = [r for r in recordings if r.brainset == recordings[0].brainset], []
+    for task in dict.fromkeys(recording.task for recording in first):
+        for r in [recording for recording in first if recording.task == task][:n]:
             test = r.splits["test"]
             test = test[test[:, 1] - test[:, 0] >= LONGEST - 1e-6]
             chosen.append(replace(r, splits=r.splits | {"test": test}))
@@ -80,7 +75,21 @@ def _moved(recording: Recording, times: np.ndarray) -> Recording:
     return replace(recording, spike_times=times[order], spike_units=units)
 
 
-# --- models ---------------------------------------------------------------------------------
+# --- tokens and models ----------------------------------------------------------------------
+
+
+class WithoutDelimiters(Decoder):
+    """Units get no START and END tokens."""
+
+    def session(self, recording: Recording) -> Session:
+        return replace(super().session(recording), delimiters=False)
+
+
+class OneSessionRow(Decoder):
+    """All sessions share the row of the first."""
+
+    def session(self, recording: Recording) -> Session:
+        return replace(super().session(recording), row=1)
 
 
 class StillValues(POYO):
@@ -125,8 +134,8 @@ class Sinusoidal(POYO):
         still = torch.ones(1, HEAD // 4, dtype=torch.complex64)  # serves any number of times
         self.register_buffer("still", still, persistent=False)
 
-    def tokens(self, unit_index: Tensor, token_type: Tensor) -> Tensor:
-        """Units and types (n,) -> (n, D). A key depends on its time, too: no table serves."""
+    def token_keys_values(self, unit_index: Tensor, token_type: Tensor) -> Tensor:
+        """Units and types (n,) -> (n, D): not yet keys and values, which depend on time, too."""
         return self.unit_emb(unit_index) + self.token_type_emb(token_type)
 
     def encode(self, z, latent_time, tokens, token_time, lengths: list[int]) -> Tensor:
@@ -138,7 +147,7 @@ class Sinusoidal(POYO):
 
     def decode(self, z, latent_time, session_index, timestamps, mask) -> Tensor:
         query = self.session_emb(session_index)[:, None] + self.rotary_emb(timestamps)  # (B, Q, D)
-        out = attend(
+        out = attend_(
             self.dec_atn.queries(query),
             self.dec_atn.keys_values(z),
             self.still,
@@ -193,11 +202,11 @@ def _bins(width: float) -> Change:
 
 VARIANTS: dict[str, Change] = {
     "full": _with(),
-    "no delimiters": _with(delimiters=False),
+    "no delimiters": _with(kind=WithoutDelimiters),
     "values not rotated": _with(model=StillValues),
     "sinusoidal time": _with(model=Sinusoidal),
-    "no unit dropout": _within("training", unit_dropout=ALL_UNITS),
-    "one session row": _with(session_rows=False),
+    "no unit dropout": _within("recipe", unit_dropout=ALL_UNITS),
+    "one session row": _with(kind=OneSessionRow),
     "half the latents": _latents(0.5),
     "twice the latents": _latents(2),
     "0.5 s windows": _context(0.5),
@@ -212,29 +221,25 @@ VARIANTS: dict[str, Change] = {
 """What is changed of the full model's setup, by name. Spikes move in training and test alike."""
 
 
-def build(setup: Setup) -> tuple[POYO, list[tokens.Session]]:
-    """The untrained model of a setup, its weights drawn from the seed, and its sessions."""
-    units, rows = units_and_sessions(setup.recordings)
-    torch.manual_seed(setup.seed)
-    model = setup.model(size=setup.size, units=len(units), sessions=len(rows))
-    sessions = [tokens.prepare(recording, units, rows) for recording in setup.recordings]
-    sessions = [replace(session, delimiters=setup.delimiters) for session in sessions]
-    if not setup.session_rows:
-        sessions = [replace(session, row=sessions[0].row) for session in sessions]
-    return model, sessions
+def build(setup: Setup) -> Decoder:
+    """The untrained decoder of a setup, its weights drawn from the seed."""
+    return setup.kind.new(
+        setup.recordings,
+        size=setup.size,
+        windows=setup.windows,
+        seed=setup.seed,
+        model=setup.model,
+    )
 
 
 def run(variant: str, full: Setup) -> dict[str, float]:
     """Train a variant of the full model from scratch: R² on the test trials by session id.
 
-    A run that was interrupted continues, as `train.train` does.
+    A run that was interrupted continues, as `train.fit` does.
     """
     if variant not in VARIANTS:
         raise ValueError(f"no variant {variant!r}; known: {', '.join(VARIANTS)}")
     setup = VARIANTS[variant](full)
-    size, windows = setup.size, setup.windows
-    model, sessions = build(setup)
-    label = f"{variant}, seed {setup.seed}"
-    model.to(train.device())
-    train.train(model, sessions, setup.training, windows, size=size, seed=setup.seed, label=label)
-    return evaluate.scores(model, tokens.latents(size, windows), sessions, "test", windows)
+    decoder, label = build(setup), f"{variant}, seed {setup.seed}"
+    fit(decoder, setup.recordings, setup.recipe, seed=setup.seed, label=label)
+    return decoder.score(setup.recordings, "test")

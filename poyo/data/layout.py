@@ -20,6 +20,12 @@ def write_table(parent: h5py.Group, name: str, columns: dict, kind: str, **attrs
     return group
 
 
+def write_data(parent: h5py.Group, name: str, **attrs) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs.update(object="Data", absolute_start=0.0, **attrs)
+    return group
+
+
 def write_interval(parent: h5py.Group, name: str, pairs: np.ndarray) -> None:
     keys = np.array(["start", "end"], dtype="S")
     columns = {"start": pairs[:, 0], "end": pairs[:, 1]}
@@ -62,6 +68,6 @@ def read_series(group: h5py.Group, pages: mmap.mmap) -> dict[str, np.ndarray]:
     return series
 
 
-def read_id(file: h5py.File, name: str, default: str) -> str:
-    value = file[name].attrs.get("id", default) if name in file else default
+def read_text(file: h5py.File, group: str, key: str, default: str = "") -> str:
+    value = file[group].attrs.get(key, default) if group in file else default
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -17,7 +17,7 @@ from scipy.signal import lfilter
 
 from .behaviour import PHASES, Behaviour, center_out, maze, random_target, self_paced
 from .intervals import intervals, subtract, union
-from .recording import Recording, split_trials
+from .recording import Recording, split_around, split_trials
 
 STEP = 0.01  # s, of the latent network and of the rates (linear in between)
 TAU = 0.06  # s, time constant of the latent network
@@ -116,13 +116,7 @@ FLAVOURS = {
     "odoherty": Flavour(hertz=250, unit=0.1, neurons=2, tasks=PACED),
     "churchland": Flavour(hertz=1000, unit=0.1, neurons=2, rate=1.5, tasks=MAZE),
     "nlb": Flavour(
-        hertz=1000,
-        unit=0.1,
-        neurons=1,
-        channels=2,
-        rate=0.4,
-        series="hand",
-        tasks=MAZE | PACED,
+        hertz=1000, unit=0.1, neurons=1, channels=2, rate=0.4, series="hand", tasks=MAZE | PACED
     ),
 }
 
@@ -246,10 +240,10 @@ def simulate(
     spans[f"{PHASES}.random_period"] = subtract(domain, union(*busy))
     if "trials" in spans:
         splits = split_trials(domain, spans["trials"], int(moves.integers(2**31)))
-    else:  # ten equal blocks of time
+    else:  # ten equal blocks of time, of which one is for validation and one for test
         edges = np.linspace(0.0, seconds, 11)
         blocks = np.stack([edges[:-1], edges[1:]], -1)[moves.permutation(10)]
-        splits = {"train": union(blocks[:8]), "valid": blocks[8:9], "test": blocks[9:]}
+        splits = split_around(domain, blocks[8:9], blocks[9:])
 
     n, m = lab.channels * int(draw.integers(units[0], units[1] + 1)), lab.neurons
     area = np.sort(draw.choice(list(areas), n, p=list(areas.values())))
@@ -274,11 +268,13 @@ def simulate(
         vel -= vel.mean(0)
         slopes[:, leads == lead] = np.linalg.lstsq(vel, clean[:, leads == lead])[0]
     stamps = np.arange(round(seconds * lab.hertz)) / lab.hertz
-    pos, vel, acc = (values / lab.unit for values in behaviour.at(stamps))
+    hand = dict(zip(("pos", "vel", "acc"), behaviour.at(stamps)))  # in cm
+    speed = np.hypot(*hand["vel"].std(0))
     return Recording(
         session_id=f"{animal}_day{day:02d}_{task}",
         subject=animal,
         brainset=f"sim-{flavour}",
+        task=task,
         spike_times=spikes[order],
         spike_units=spike_units[order],
         unit_ids=np.array([f"{area[i]}/elec{electrode[i]}/unit_{i}" for i in range(n)]),
@@ -287,9 +283,9 @@ def simulate(
             "rate_hz": clean.mean(0),
             "lag_s": leads + jitter,
             "preferred_direction": np.arctan2(slopes[1], slopes[0]),
-            "tuning_depth": np.hypot(*slopes) * np.hypot(*vel.std(0)) / clean.mean(0),
+            "tuning_depth": np.hypot(*slopes) * speed / clean.mean(0),
         },
-        behavior={lab.series: {"timestamps": stamps, "pos": pos, "vel": vel, "acc": acc}},
+        behavior={lab.series: {"timestamps": stamps} | {k: v / lab.unit for k, v in hand.items()}},
         domain=domain,
         splits=splits,
         intervals=spans,

@@ -1,16 +1,12 @@
-"""Between DVC and papermill: what a notebook is, as a stage of the graph.
+"""Between DVC and papermill: what a notebook is, as a stage of the graph (see `poyo.__main__`).
 
-    python -m poyo.notebook code NAME                   notebooks/NAME.py -> runs/code/NAME.py
-    python -m poyo.notebook run NAME [--as KEY] [-p key value ...]  -> runs/notebooks/KEY.ipynb
-    python -m poyo.notebook render NAME [--from KEY]        -> notebooks/rendered/NAME.ipynb
-
-The source is a percent script without outputs. Stages depend on its code cells alone and execute
-those, so an edit of the prose re-trains nothing and still reaches the page. What is kept of a run
-holds nothing that differs between two runs (times, random ids, progress), neither the page in git
-nor the executed notebook whose hash is in dvc.lock: `dvc repro -f` leaves no git diff.
+The source is a percent script without outputs. Stages depend on its code cells and on what these
+import, both without prose, and execute the cells, so an edit of the prose re-trains nothing and
+still reaches the page. What is kept of a run holds nothing that differs between two runs (times,
+random ids, progress), neither the page in git nor the executed notebook whose hash is in dvc.lock:
+`dvc repro -f` leaves no git diff.
 """
 
-import argparse
 import ast
 import contextlib
 import difflib
@@ -26,7 +22,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from poyo import ROOT
+from .. import ROOT, closure
+from ..config import ConfigError, read_yaml
 
 MAX_BYTES = 300_000
 """A larger page is slow to open on GitHub, and every version of it stays in git."""
@@ -43,18 +40,23 @@ LAYOUT = ("cell_marker", "lines_to_next_cell", "lines_to_end_of_cell_marker", "s
 TEXT = ("text/plain", "text/markdown", "text/latex")
 
 
-class NotebookError(Exception):
-    """What the person at the terminal can mend; `main` prints it as one message."""
+class NotebookError(ConfigError):
+    """What the person at the terminal can mend, in one message."""
 
 
 def code(name: str, root: Path = ROOT) -> Path:
-    """Write the code cells of notebooks/NAME.py, with their tags, to runs/code/NAME.py.
+    """Write what a run of notebooks/NAME.py rests on, and return its folder runs/code/NAME.
 
-    Comments inside a code cell are code.
+    cells.py: the code cells with their tags; comments inside them are code. modules.py: the
+    modules of the package that they import, directly or not, without comments and docstrings.
     """
-    path = root / "runs/code" / f"{name}.py"
-    _write(path, _code_text(_source(name, root)))
-    return path
+    source, folder = _source(name, root), root / "runs/code" / name
+    _write(folder / "cells.py", _code_text(source))
+    try:
+        _write(folder / "modules.py", closure.code_of(folder / "cells.py", root=root))
+    except SyntaxError as error:
+        raise NotebookError(f"notebooks/{name}.py: {error}: `{error.text}`") from None
+    return folder
 
 
 def run(
@@ -63,7 +65,7 @@ def run(
     parameters: Mapping[str, Any] | None = None,
     root: Path = ROOT,
 ) -> Path:
-    """Execute runs/code/NAME.py with papermill, into runs/notebooks/KEY.ipynb (by default NAME).
+    """Execute the cells of runs/code/NAME with papermill, into runs/notebooks/KEY.ipynb (or NAME).
 
     The kernel is that of the running interpreter and works in `root`; what it prints is passed on
     as it comes. Until the last cell is done, and after a failure, the notebook lies at
@@ -71,11 +73,12 @@ def run(
     """
     import nbformat
 
-    source, path = _source(name, root), root / "runs/code" / f"{name}.py"
+    source, path = _source(name, root), root / "runs/code" / name / "cells.py"
+    key = _checked(key or name)
     if not path.is_file():
-        raise NotebookError(f"no runs/code/{name}.py: `python -m poyo.notebook code {name}` first")
+        raise NotebookError(f"no runs/code/{name}: `python -m poyo code {name}` first")
     if _code_text(source) != path.read_text(encoding="utf-8"):
-        print(f"note: runs/code/{name}.py is older than the notebook", file=sys.stderr)
+        print(f"note: runs/code/{name} is older than the notebook", file=sys.stderr)
 
     nb, parameters = _read(path), dict(parameters or {})
     declared = _declared(nb)
@@ -88,13 +91,12 @@ def run(
         )
 
     params = root / "params.yaml"
-    profile = _yaml(params.read_text(encoding="utf-8")) if params.is_file() else None
+    profile = read_yaml(params) if params.is_file() else None
     # Relative, so that no output or message tells where the repository lies.
-    scratch = Path("runs/scratch") / f"{key or name}.running.ipynb"
-    output = root / "runs/notebooks" / f"{key or name}.ipynb"
+    scratch = Path("runs/scratch") / f"{key}.running.ipynb"
+    output, resumed = root / "runs/notebooks" / f"{key}.ipynb", root / "runs/scratch" / key
     nb.metadata = METADATA
     _write(root / scratch, nbformat.writes(nb))
-    resumed = root / "runs/scratch" / (key or name)
     with contextlib.chdir(root), _kernel_environment(root, resumed):
         nb = _execute(scratch, parameters, f"notebooks/{name}.py")
 
@@ -259,8 +261,25 @@ def _unstable(root: Path) -> str:
     return rf' at 0x\w*|id="T_[0-9a-f]{{5}}|(?<![\w.])(?:{places})(?!\w)'
 
 
+def parameters(pairs: Sequence[str]) -> dict[str, Any]:
+    """What is typed after -p: names and YAML values, in turn."""
+    pairs = [text for text in pairs if text != "-p"]
+    if len(pairs) % 2:
+        raise NotebookError(f"-p takes pairs of a key and a value, not {pairs}")
+    values = zip(pairs[1::2], map(read_yaml, pairs[1::2]))
+    # 2013-10-03 is the name of a session
+    return dict(zip(pairs[::2], [text if isinstance(v, date) else v for text, v in values]))
+
+
+def _checked(name: str) -> str:
+    """A name that stays in its folder."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise NotebookError(f"{name!r} is no name: letters, digits and . _ - are allowed")
+    return name
+
+
 def _source(name: str, root: Path) -> Path:
-    path = root / "notebooks" / f"{name}.py"
+    path = root / "notebooks" / f"{_checked(name)}.py"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.py")))
         raise NotebookError(f"no notebook {name!r}; there are: {known or 'none'}")
@@ -314,17 +333,6 @@ def _declared(nb: Any) -> list[str]:
     return [node.id for node in names if isinstance(node.ctx, ast.Store)]
 
 
-def _yaml(text: str) -> Any:
-    """YAML 1.2, by the reader DVC has for params.yaml: 1e-05 is a number there, `no` a word."""
-    from ruamel.yaml import YAML, YAMLError
-
-    try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
-        raise NotebookError(f"not YAML: {text!r}") from None
-    return text if isinstance(value, date) else value  # 2013-10-03 is the name of a session
-
-
 @contextlib.contextmanager
 def _kernel_environment(root: Path, resumed: Path) -> Iterator[None]:
     """Keep a person's own settings from changing a result."""
@@ -333,7 +341,7 @@ def _kernel_environment(root: Path, resumed: Path) -> Iterator[None]:
         JUPYTER_PREFER_ENV_PATH="1",  # this interpreter's kernel, not its namesake in ~
         IPYTHONDIR=str(root / "runs/scratch/ipython"),  # no start-up files, no figure format
         PYTHONSTARTUP="",
-        POYO_SCRATCH=str(resumed),  # where `poyo.train` keeps what an interrupted run resumes from
+        POYO_SCRATCH=str(resumed),  # where `poyo.resume` keeps what an interrupted run resumes from
         PYTHONHASHSEED="0",  # the order of a set
         # the kernel ends before joblib has tidied up; its tracker then does, and says so at length
         PYTHONWARNINGS="ignore:resource_tracker:UserWarning",
@@ -344,39 +352,3 @@ def _kernel_environment(root: Path, resumed: Path) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m poyo.notebook", None, __doc__, formatter_class=raw)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for command in ("code", "run", "render"):
-        commands.add_parser(command).add_argument("name", help="of a file notebooks/NAME.py")
-    executed = {"dest": "key", "metavar": "KEY", "help": "the name of the executed notebook"}
-    commands.choices["run"].add_argument("--as", **executed)
-    commands.choices["render"].add_argument("--from", **executed)
-    # The rest of the line is parameters: argparse would take -1e-3 for an option.
-    rest = {"nargs": argparse.REMAINDER, "default": [], "help": "key value ...; comes last"}
-    commands.choices["run"].add_argument("-p", dest="pairs", metavar="...", **rest)
-    args = parser.parse_args(argv)
-    try:
-        if args.command == "code":
-            code(args.name, ROOT)
-        elif args.command == "render":
-            render(args.name, args.key, ROOT)
-        else:
-            pairs = [text for text in args.pairs if text != "-p"]
-            if len(pairs) % 2:
-                raise NotebookError(f"-p takes pairs of a key and a value, not {pairs}")
-            run(args.name, args.key, dict(zip(pairs[::2], map(_yaml, pairs[1::2]))), ROOT)
-    except NotebookError as error:
-        print(f"{parser.prog} {args.command}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

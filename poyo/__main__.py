@@ -1,0 +1,79 @@
+"""What the stages of dvc.yaml call; code, run and render also serve a notebook alone.
+
+python -m poyo code NAME                                notebooks/NAME.py -> runs/code/NAME
+python -m poyo run NAME [--as KEY] [-p key value ...]   -> runs/notebooks/KEY.ipynb
+python -m poyo render NAME [--from KEY]                 -> notebooks/rendered/NAME.ipynb
+python -m poyo params      reads params.yaml strictly   -> runs/params.txt
+python -m poyo collect     what was found in runs       -> figures/data, figures/metrics.json
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import ROOT
+from .config import ConfigError
+
+
+def params(args: argparse.Namespace) -> None:
+    """The first stage of the graph: a wrong key stops everything before anything has run."""
+    from .model import SIZES
+    from .study import profile
+
+    read = profile.load(ROOT / "params.yaml")
+    sizes = {"size": [read.size], "speed.sizes": read.speed.sizes}
+    sizes |= {f"models.{name}.size": [row.size] for name, row in read.models.items()}
+    for key, names in sizes.items():
+        if unknown := [name for name in names if name not in SIZES]:
+            raise ConfigError(f"{key}: {unknown[0]!r} is unknown; known: {', '.join(SIZES)}")
+    (ROOT / "runs").mkdir(exist_ok=True)
+    (ROOT / "runs/params.txt").write_text("params.yaml was read: every key is known\n")
+
+
+def collect(args: argparse.Namespace) -> None:
+    from .study import profile, results
+
+    results.collect(profile.load(ROOT / "params.yaml"))
+
+
+def notebook(args: argparse.Namespace) -> None:
+    from .study import notebook as verbs
+
+    if args.command == "code":
+        verbs.code(args.name, ROOT)
+    elif args.command == "render":
+        verbs.render(args.name, args.key, ROOT)
+    else:
+        verbs.run(args.name, args.key, verbs.parameters(args.pairs), ROOT)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m poyo", None, __doc__, formatter_class=raw)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command in ("code", "run", "render"):
+        verb = commands.add_parser(command)
+        verb.set_defaults(do=notebook)
+        verb.add_argument("name", metavar="NAME", help="of a file notebooks/NAME.py")
+    for command in (params, collect):
+        commands.add_parser(command.__name__).set_defaults(do=command)
+    executed = {"dest": "key", "metavar": "KEY", "help": "the name of the executed notebook"}
+    commands.choices["run"].add_argument("--as", **executed)
+    commands.choices["render"].add_argument("--from", **executed)
+    # The rest of the line is parameters: argparse would take -1e-3 for an option.
+    rest = {"nargs": argparse.REMAINDER, "default": [], "help": "key value ...; comes last"}
+    commands.choices["run"].add_argument("-p", dest="pairs", metavar="...", **rest)
+    args = parser.parse_args(argv)
+    try:
+        args.do(args)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except ConfigError as error:
+        print(f"{parser.prog} {args.command}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

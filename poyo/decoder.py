@@ -1,0 +1,181 @@
+"""A decoder: a model with all it needs to decode the sessions it knows, in memory or on disk."""
+
+import copy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from . import evaluate, resume, tokens
+from .config import Windows
+from .data.recording import Recording, RecordingError
+from .data.sources import Readout, readout_of
+from .model import POYO, SIZES, Network, Size
+from .resume import CheckpointError
+from .vocabulary import Vocabulary, units_and_sessions
+
+
+@dataclass(kw_only=True)
+class Decoder:
+    """A model, the names of its rows, the windows it reads, and how each session is read out.
+
+        decoder = Decoder.new([monday], seed=0)
+        train.fit(decoder, [monday], recipe, seed=0)
+        decoder.score([monday], "test")  # {"monday": R²}
+
+    readouts: by session id; they share a quantity and its number of dims, not the unit or scale.
+    about: how it was trained, by the last `train.fit`.
+    """
+
+    model: Network
+    units: Vocabulary
+    sessions: Vocabulary
+    windows: Windows
+    readouts: dict[str, Readout]
+    about: dict = field(default_factory=dict)
+
+    @classmethod
+    def new(
+        cls,
+        recordings: list[Recording],
+        *,
+        size: str | Size = "laptop",
+        windows: Windows = Windows(),  # noqa: B008
+        seed: int = 0,
+        model: type[Network] = POYO,
+    ) -> Self:
+        """An untrained decoder of these sessions, its weights drawn from `seed`.
+
+        size: a `Size` or a name of model.SIZES. model: POYO, or a `Network` of one's own. Raises
+        RecordingError where the sessions do not share what is to be decoded.
+        """
+        units, sessions = units_and_sessions(recordings)
+        readouts = {r.session_id: readout_of(r) for r in recordings}
+        outputs = _shared(recordings, readouts)
+        if isinstance(size, str) and size not in SIZES:
+            raise ValueError(f"size: {size!r} is unknown; known: {', '.join(SIZES)}")
+        size = SIZES[size] if isinstance(size, str) else size
+        counts = {"units": len(units), "sessions": len(sessions), "outputs": outputs}
+        torch.manual_seed(seed)
+        network = model(size=size, windows=windows, **counts)
+        rest = {"sessions": sessions, "windows": windows, "readouts": readouts}
+        return cls(model=network, units=units, **rest)
+
+    def adopt(self, recordings: list[Recording], *, seed: int = 0) -> Self:
+        """A decoder of new sessions with this one's network, which is left as it was.
+
+        Rows of new units and sessions are drawn around the mean of the learned rows, with their
+        spread; they are to be learned (`adapt.identify_units`). Raises RecordingError where the
+        sessions hold something else to decode than this decoder's.
+        """
+        like = {"size": self.model.size, "windows": self.windows, "model": type(self.model)}
+        new = type(self).new(recordings, seed=seed, **like)
+        if (new.quantity, new.model.outputs) != (self.quantity, self.model.outputs):
+            raise RecordingError(
+                f"session {recordings[0].session_id!r} holds a {new.quantity} of "
+                f"{new.model.outputs} dims, this decoder decodes a {self.quantity} of "
+                f"{self.model.outputs}; choose that as the target, or train a new decoder"
+            )
+        # Paper: new rows start from N(0, 0.02²). Here: from the distribution of the learned rows,
+        # where the frozen network knows what to make of them.
+        generator, state = torch.Generator().manual_seed(seed), self.model.state_dict()
+        for name in ("unit_emb.weight", "session_emb.weight"):
+            learned, shape = state[name].cpu()[1:], new.model.state_dict()[name].shape
+            noise = torch.randn(shape, generator=generator)
+            state[name] = learned.mean(0) + noise * learned.std(0, correction=0)
+        new.model.load_state_dict(state)
+        return new
+
+    def copy(self) -> Self:
+        """The same decoder, to be trained on its own."""
+        return copy.deepcopy(self)
+
+    @property
+    def quantity(self) -> str:
+        """What is decoded, such as "velocity"."""
+        return next(iter(self.readouts.values())).quantity
+
+    # --- decoding ---
+
+    def session(self, recording: Recording) -> tokens.Session:
+        """A recording it knows, ready to be tokenised. Raises VocabularyError for another."""
+        (_,) = self.sessions.rows([recording.session_id])
+        readout = self.readouts[recording.session_id]
+        return tokens.prepare(recording, readout, self.units, self.sessions)
+
+    def decode(self, recording: Recording, split: str = "test") -> evaluate.Decoded:
+        """The behaviour in a split ("train", "valid" or "test"), beside the true one."""
+        session = self.session(recording)
+        domain = evaluate.fitting(session, split, self.windows)
+        return evaluate.decode(self.model, session, domain, self.windows)
+
+    def score(self, recordings: list[Recording], split: str = "test") -> dict[str, float]:
+        """R² of each session in a split, by session id."""
+        sessions = [self.session(recording) for recording in recordings]
+        return evaluate.scores(self.model, sessions, split, self.windows)
+
+    # --- on disk ---
+
+    def save(self, path: Path | str) -> None:
+        """Write it whole, or leave the previous file."""
+        content = {
+            "model": self.model.state_dict(),
+            "class": type(self.model).__name__,
+            "size": asdict(self.model.size),
+            "outputs": self.model.outputs,
+            "units": self.units.names,
+            "sessions": self.sessions.names,
+            "windows": asdict(self.windows),
+            "readouts": {name: asdict(readout) for name, readout in self.readouts.items()},
+            "about": self.about,
+        }
+        resume.write(path, content)
+
+    @classmethod
+    def load(cls, path: Path | str, model: type[Network] = POYO) -> Self:
+        """Read one, its model in evaluation mode on the CPU; no code in the file is run.
+
+        model: the class it was made with, if that is not POYO. Raises CheckpointError.
+        """
+        content = resume.read(path)
+        keys = "model class size outputs units sessions windows readouts about".split()
+        missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+        if missing:
+            raise CheckpointError(f"{path} is not a decoder, it lacks {', '.join(missing)}")
+        if content["class"] != model.__name__:
+            raise CheckpointError(
+                f"{path} was made with the model {content['class']}, not {model.__name__}; say "
+                f"Decoder.load(path, model={content['class']})"
+            )
+        parts = {
+            "units": Vocabulary(content["units"]),
+            "sessions": Vocabulary(content["sessions"]),
+            "windows": Windows(**content["windows"]),
+            "readouts": {name: Readout(**row) for name, row in content["readouts"].items()},
+        }
+        counts = {name: len(parts[name]) for name in ("units", "sessions")}
+        counts |= {"outputs": content["outputs"], "size": Size(**content["size"])}
+        network = model(windows=parts["windows"], **counts)
+        try:
+            network.load_state_dict(content["model"])
+        except RuntimeError as error:
+            raise CheckpointError(f"{path} does not fit its own size: {error}") from error
+        return cls(model=network.eval(), about=content["about"], **parts)
+
+
+def _shared(recordings: list[Recording], readouts: dict[str, Readout]) -> int:
+    """How many dims all sessions have to decode, of one quantity. Raises RecordingError."""
+    found: dict[tuple[str, int], str] = {}
+    for recording in recordings:
+        readout = readouts[recording.session_id]
+        dims = recording.series(readout.target)[1].shape[1]
+        found.setdefault((readout.quantity, dims), recording.session_id)
+    if len(found) != 1:
+        kinds = "; ".join(f"{q} of {d} dims ({name!r})" for (q, d), name in found.items())
+        raise RecordingError(
+            "the sessions of a decoder must share what is decoded; these hold "
+            f"{kinds or 'nothing: there are none'}"
+        )
+    ((_, dims),) = found
+    return dims

@@ -1,0 +1,82 @@
+"""Files of tensors, and what a training continues from after it was interrupted.
+
+The resume file lies outside every DVC output, under a name that is a hash of all that determines
+the run, so a changed run never continues from the state of another.
+"""
+
+import hashlib
+import json
+import os
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import ROOT, replacing
+from .closure import code_of
+from .config import EmbeddingRecipe, Windows
+from .model import Network
+from .tokens import Session
+
+
+class CheckpointError(ValueError):
+    """The file holds no tensors that can be read; the message says why and the cure."""
+
+
+def write(path: Path | str, content: dict) -> None:
+    """torch.save, whole or not at all: a kill or a full disk leaves the previous file."""
+    with replacing(path) as scratch, open(scratch, "wb") as file:
+        torch.save(content, file)  # given a path, torch would write its name into the file
+
+
+def read(path: Path | str) -> dict:
+    """torch.load of plain data only. Raises CheckpointError on a missing or damaged file."""
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist; `dvc repro` makes those of this repository")
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile("a checksum does not match")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling damaged bytes raises anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path} is not readable (truncated, or another format?): {reason}; "
+            "delete it and make it again"
+        ) from error
+
+
+def scratch_dir() -> Path:
+    """Where resume files lie; cleared when the stage that trains has ended."""
+    return Path(os.environ.get("POYO_SCRATCH", ROOT / "runs" / "scratch" / "interactive"))
+
+
+def path_of(
+    model: Network, sessions: list[Session], recipe: EmbeddingRecipe, windows: Windows, seed: int
+) -> Path:
+    """The resume file of a run, named by all that determines it: settings, seed, data, first
+    weights, and the code that trains."""
+    digest = hashlib.sha256()
+    names = [type(recipe).__name__, type(model).__name__, torch.__version__]
+    facts = [*names, asdict(recipe), asdict(windows), seed]
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    digest.update(code_of("poyo.train", type(model).__module__).encode())
+    for name, value in model.state_dict().items():
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    for session in sessions:
+        recording = session.recording
+        digest.update(f"{session.id} {session.readout} {session.row}".encode())
+        digest.update(str(session.delimiters).encode())
+        digest.update(session.unit_rows.tobytes())
+        arrays = recording.spike_times, recording.spike_units, session.times, session.target
+        for array in arrays:
+            # the ends and the length tell recordings apart without reading a corpus through
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array[:1000]).tobytes())
+            digest.update(np.ascontiguousarray(array[-1000:]).tobytes())
+        for name, spans in sorted((recording.splits | recording.intervals).items()):
+            digest.update(name.encode() + spans.tobytes())
+    return scratch_dir() / f"{digest.hexdigest()[:16]}.pt"

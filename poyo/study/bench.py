@@ -1,0 +1,374 @@
+"""What `10_speed` measures: ours beside torch_brain, the field's own package, in one process.
+
+Both get the same data, weights and threads and run in turn, stretch by stretch; a ratio of the
+two hardly depends on the machine. Needs the extra [test], which brings torch_brain; no other
+module does. Not for: accuracy (`results`).
+"""
+
+import ctypes
+import inspect
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch_brain import datasets, models, transforms
+from torch_brain.batching import collate
+from torch_brain.samplers import RandomFixedWindowSampler
+
+from .. import optim, threads, train
+from ..config import EmbeddingRecipe, Recipe, Windows
+from ..data.recording import Recording
+from ..decoder import Decoder
+from ..model import POYO, Network
+from ..sampling import TrainingWindows, keep_units
+from ..stream import Stream
+from ..tokens import tokenize
+
+BATCH = 32  # windows
+DROPOUT = 0.2, 0.4, 0.2  # the paper's: in feed-forwards, on residual branches, on attention
+LATENTS = "latent_index", "latent_timestamps"
+THEIRS = "torch_brain"
+Batch = dict[str, Tensor]  # as of `tokens.tokenize`
+Kept = tuple[int, int, int]  # fewest, most likely and most units that are kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """threads: of both sides; stretch: seconds of each at least; repeats: stretches of each."""
+
+    threads: int
+    stretch: float
+    repeats: int
+
+    def rate(self, work: Callable) -> float:
+        """Calls per second, over a stretch."""
+        calls, began = 0, time.perf_counter()
+        while calls == 0 or time.perf_counter() - began < self.stretch:
+            work()
+            calls += 1
+        return calls / (time.perf_counter() - began)
+
+    def in_turn(self, ours: Callable, theirs: Callable) -> np.ndarray:
+        """Calls per second of both, stretch by stretch: (2, repeats). torch_brain gets the same
+        number of threads, in the way torch uses them."""
+        # freed memory goes back to the system, else the two at 11.8M need 24 GB side by side
+        trim, rates = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None), []
+        for work, count in [(ours, 1), (theirs, self.threads)] * (self.repeats + 1):
+            torch.set_num_threads(count)
+            rates.append(self.rate(work))
+            trim(0)
+        torch.set_num_threads(1)
+        return np.reshape(rates[2:], (-1, 2)).T  # the first round warms up
+
+    @cached_property
+    def limits(self) -> tuple[float, float]:
+        """Operations per second of a large float32 matrix product; bytes per second of a large
+        copy, read and written ones."""
+        a, b = torch.randn(2, 2048, 2048)
+        source, target = torch.zeros(2, 2**26)
+        torch.set_num_threads(self.threads)
+        products = max(self.rate(lambda: a @ b) for _ in range(self.repeats))
+        copies = max(self.rate(lambda: target.copy_(source)) for _ in range(self.repeats))
+        torch.set_num_threads(1)
+        return 2 * 2048**3 * products, 2 * source.nbytes * copies
+
+    def floor(self, operations: float = 0.0, moved: float = 0.0) -> float:
+        """Seconds that so many operations and bytes take at least."""
+        return max(operations / self.limits[0], moved / self.limits[1])
+
+
+def line(
+    leg, size, ours, reference, unit, *, floor=np.nan, less=False, against=THEIRS, note=""
+) -> dict:
+    """A line of the table: medians, and the median and the 10-90 % range of the ratio.
+
+    ours, reference: (n,) in `unit`, one of each in turn; floor: the best that the machine allows,
+    in `unit`. less: is better. against: what the reference is. Prints the line, too.
+    """
+    better = reference / ours if less else ours / reference
+    low, ratio, high = np.quantile(better, [0.1, 0.5, 0.9])
+    ours, reference = np.median(ours), np.median(reference)
+    print(f"{leg}, {size}: {ours:.4g} {unit}; {against}: {reference:.4g}; ratio {ratio:.2f}")
+    return {
+        "leg": leg, "size": size, "ours": ours, "reference": reference, "unit": unit,
+        "ratio": ratio, "ratio_low": low, "ratio_high": high, "floor": floor,
+        "fraction_of_floor": floor / ours if less else ours / floor,
+        "against": against, "note": note,
+    }  # fmt: skip
+
+
+def shown(value: float) -> str:
+    """A number with three digits or all before the point; nothing for nan."""
+    return "" if np.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+# --- the same for both ------------------------------------------------------------------------
+
+
+def crowd(name, seed, *, units=None, seconds=60.0, rate=17.0) -> Recording:
+    """A session of Poisson spikes at `rate` Hz, 40-120 units if not given, 100 Hz of behaviour."""
+    rng = np.random.default_rng(seed)
+    units = units or int(rng.integers(40, 121))
+    n = rng.poisson(units * rate * seconds)
+    times = np.arange(0, seconds, 0.01)
+    return Recording.from_arrays(
+        np.sort(rng.uniform(0, seconds, n)), rng.integers(0, units, n), times,
+        rng.normal(size=(len(times), 2)), session_id=name, domain=np.array([[0.0, seconds]]),
+    )  # fmt: skip
+
+
+def batches(decoder: Decoder, recordings, n=BATCH, *, kept: Kept | None = None) -> Iterator[Batch]:
+    """Ours without end: n random train windows each, of which so many units are kept, or all."""
+    sessions, length = [decoder.session(r) for r in recordings], decoder.windows.length
+    stream = TrainingWindows([r.splits["train"] for r in recordings], length, seed=0)
+    for step in itertools.count():
+        which, starts = stream.batch(step, n)
+        keep = keep_units(sessions, which, kept, (0, step)) if kept else None
+        yield tokenize(sessions, which, starts, length, keep)
+
+
+class Pair:
+    """A decoder's model, `ours`, and torch_brain's with its weights, `theirs`; both in training
+    mode with the paper's dropouts (the decoder keeps them), on the same `batch` of n windows."""
+
+    def __init__(self, decoder: Decoder, recordings: list[Recording], n: int = BATCH):
+        self.ours, windows, s = decoder.model.train(), decoder.windows, decoder.model.size
+        self.theirs = theirs = models.POYO(
+            sequence_length=windows.length, latent_step=windows.latent_step,
+            num_latents_per_step=s.latents_per_step, dim_out=self.ours.outputs, dim=s.dim,
+            depth=s.depth, cross_heads=s.cross_heads, self_heads=s.self_heads,
+            **dict(zip(("ffn_dropout", "lin_dropout", "atn_dropout"), DROPOUT)),
+        )  # fmt: skip
+        theirs.unit_emb.initialize_vocab(decoder.units.names[1:])
+        theirs.session_emb.initialize_vocab(decoder.sessions.names[1:])
+        names = {key: x for key, x in theirs.state_dict().items() if key.endswith("vocab")}
+        theirs.load_state_dict(self.ours.state_dict() | names)
+        self.ours.set_dropout(*DROPOUT)
+        self.n, self.batch = n, next(batches(decoder, recordings, n))
+        self.inputs = self.inputs_of(self.batch)
+
+    def inputs_of(self, batch: Batch) -> Batch:
+        """What torch_brain's model takes of a batch, and the latents, which ours has itself."""
+        taken, n = inspect.signature(models.POYO.forward).parameters, len(batch["session_index"])
+        latents = {key: getattr(self.ours, key).expand(n, -1) for key in LATENTS}
+        return {key: value for key, value in (batch | latents).items() if key in taken}
+
+    def part(self, rows: slice) -> Batch:
+        return {key: value[rows] for key, value in self.batch.items()}
+
+    def decode(self) -> Tensor:
+        run = torch.no_grad()(lambda rows: self.ours(**self.part(rows)))
+        return torch.cat(threads.run(run, threads.chunks(self.n, torch.device("cpu"))))
+
+    @torch.no_grad()
+    def their_decode(self) -> Tensor:
+        return self.theirs(**self.inputs)
+
+    def gradients(self) -> None:
+        train.gradients(self.ours, self.part, self.n, (0,))
+
+    def their_gradients(self) -> None:
+        self.theirs.zero_grad()
+        error = (self.theirs(**self.inputs) - self.batch["target"]).square().mean(-1)
+        ((error * self.batch["weight"]).sum() / self.batch["weight"].sum()).backward()
+
+
+def needs(model: POYO, batch: Batch) -> tuple[float, float, float]:
+    """Per window: operations of forward and backward, bytes written and read again between the
+    two, operations of forward alone."""
+    saved, n = {}, len(batch["session_index"])
+
+    def keep(x: Tensor) -> Tensor:
+        saved[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with FlopCounterMode(display=False) as forward:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            out = model(**batch)
+    with FlopCounterMode(display=False) as backward:
+        out.square().sum().backward()
+    forward, backward = forward.get_total_flops() / n, backward.get_total_flops() / n
+    return forward + backward, 2 * sum(saved.values()) / n, forward
+
+
+# --- from files to batches --------------------------------------------------------------------
+
+
+class Spiking(datasets.SpikingDatasetMixin, datasets.Dataset):
+    """As torch_brain's own datasets of spikes: units are named "session/unit"."""
+
+    spiking_dataset_mixin_uniquify_unit_ids = True
+
+
+def their_batches(folder: Path, tokenizer: models.POYO, kept: Kept) -> Iterator[Batch]:
+    """torch_brain's without end, of all files of a folder; tokenizer: its model."""
+    dataset, (least, mode, most) = Spiking(folder), kept
+    dropout = transforms.UnitDropout(min_units=least, mode_units=mode, max_units=most, seed=0)
+    dataset.transform = transforms.Compose([dropout, tokenizer.tokenize])
+    domains = {name: dataset.get_recording(name).train_domain for name in dataset.recording_ids}
+    more = {"window_length": tokenizer.sequence_length}
+    more["generator"] = torch.Generator().manual_seed(0)
+    sampler = RandomFixedWindowSampler(sampling_intervals=domains, **more)
+    loader = DataLoader(dataset, BATCH, sampler=sampler, collate_fn=collate, drop_last=True)
+    while len(loader):  # else it would look for a batch for ever
+        yield from loader
+
+
+def opened(paths: list[Path], windows: Windows) -> tuple[Decoder, list[Recording]]:
+    """Recordings of the files, and a small decoder that knows their names."""
+    recordings = [Recording.load(path) for path in paths]
+    return Decoder.new(recordings, size="smoke", windows=windows), recordings
+
+
+def files_to_batches(machine: Machine, windows: Windows, kept: Kept, count: int) -> dict:
+    """A line: batches from the files of `count` sessions."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{i:03d}.h5" for i in range(count)]
+        for i, path in enumerate(paths):
+            crowd(path.stem, i).save(path)
+        known = opened(paths, windows)
+        ours = batches(*known, kept=kept)
+        theirs = their_batches(Path(folder), Pair(*known).theirs, kept)
+        batch = next(ours)
+        rates = BATCH * machine.in_turn(ours.__next__, theirs.__next__)
+    size = f"{batch['input_mask'].sum() / BATCH:.0f} tokens"
+    moved = 2 * sum(x.nbytes for x in batch.values()) / BATCH  # written and read
+    floor = 1 / machine.floor(moved=moved)
+    return line("files to batches", size, *rates, "windows/s", floor=floor)
+
+
+def large_corpus(machine: Machine, windows: Windows, kept: Kept, counts, spikes: int) -> dict:
+    """A line of ours beside ours: batches from many sessions that hold so many spikes in all,
+    beside a few of them; counts: (few, many). Prints what the many add to memory."""
+    few, many = counts
+    with tempfile.TemporaryDirectory() as folder:
+        one = crowd("000", 0, units=80, seconds=max(60.0, spikes / many / 80 / 17))
+        paths = [Path(folder) / f"{i:03d}.h5" for i in range(many)]
+        for path in paths:
+            replace(one, session_id=path.stem).save(path)
+        before = resident()
+        large, small = (batches(*opened(p, windows), kept=kept) for p in (paths, paths[:few]))
+        next(large), next(small)
+        start = resident() - before
+        rates = BATCH * machine.in_turn(large.__next__, small.__next__)
+        end = resident() - before
+    for i, kind in enumerate(("in all", "without mapped pages of the files")):
+        print(f"memory, {kind}: {start[i]:.2f} GiB opened, {end[i]:.2f} at the end")
+    size, against = f"{many * len(one.spike_times) / 1e6:.3g} M spikes", f"ours, {few} sessions"
+    return line(f"corpus of {many} sessions", size, *rates, "windows/s", against=against)
+
+
+def resident() -> np.ndarray:
+    """Memory of this process, GiB: (2,) in all, and without the mapped pages of files."""
+    status = dict(row.split(":") for row in Path("/proc/self/status").read_text().splitlines())
+    return np.array([int(status[kind].split()[0]) / 2**20 for kind in ("VmRSS", "RssAnon")])
+
+
+# --- decoding while spikes arrive -------------------------------------------------------------
+
+
+def packet(recording: Recording, begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+    """Its spikes in [begin, end): times (S,) and ids of their units (S,)."""
+    part = slice(*np.searchsorted(recording.spike_times, (begin, end)))
+    return recording.spike_times[part], recording.unit_ids[recording.spike_units[part]]
+
+
+def updates(machine: Machine, decoder: Decoder, recording: Recording, size: str) -> list[dict]:
+    """Two lines, median and 99th percentile: an update of `Stream` every 20 ms, beside
+    torch_brain's forward pass on the same window, tokens given. They must agree to 1e-5."""
+    pair, session = Pair(decoder, [recording], 1), decoder.session(recording)
+    stream, length = Stream(decoder, session.id), decoder.windows.length
+    at_end = {"output_timestamps": torch.tensor([[length]]), "output_mask": torch.tensor([[True]])}
+    took, ticks = [], np.arange(length, recording.domain[-1, 1], 0.02)
+    pair.theirs.eval()
+    torch.set_num_threads(machine.threads)
+    for before, now in itertools.pairwise([0.0, *ticks]):
+        spikes, began = packet(recording, before, now), time.perf_counter()
+        stream.push(*spikes)
+        decoded, middle = stream.decode(now), time.perf_counter()
+        batch = tokenize([session], np.array([0]), np.array([now - length]), length)
+        pair.inputs, between = pair.inputs_of(batch | at_end), time.perf_counter()
+        expected = pair.their_decode().numpy()[0]
+        took.append((middle - began, time.perf_counter() - between))
+        assert np.abs(session.readout.normalize(decoded) - expected).max() < 1e-5
+    torch.set_num_threads(1)
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # torch forgot to count it
+    count_fused = {fused: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v)}
+    with FlopCounterMode(display=False, custom_mapping=count_fused) as counter:
+        stream.decode(now)
+    floor, note = 1e3 * machine.floor(counter.get_total_flops()), "reference: its forward pass"
+    more = {"floor": floor, "less": True, "note": note}
+    took = 1e3 * np.array(took[: len(took) // 8 * 8]).T.reshape(2, 8, -1)  # ms, 8 stretches
+    kinds = {"update, median": 50, "update, 99th percentile": 99}
+    return [line(k, size, *np.percentile(took, p, axis=2), "ms", **more) for k, p in kinds.items()]
+
+
+def long_stream(decoder: Decoder, recording: Recording, seconds: int) -> pd.DataFrame:
+    """The recording over and over in packets of a second, a row for each: spikes "held" by the
+    stream, "memory" of this process in GiB."""
+    stream, rows = Stream(decoder, recording.session_id), []
+    for second in range(seconds):
+        begin = second % int(recording.domain[-1, 1])
+        times, units = packet(recording, begin, begin + 1)
+        stream.push(times - begin + second, units)
+        stream.decode(second + 1.0)
+        rows.append({"held": stream.held, "memory": resident()[0]})
+    return pd.DataFrame(rows)
+
+
+# --- a training step, and steps to an accuracy ------------------------------------------------
+
+
+def decoding_and_step(machine: Machine, windows: Windows, recipe: Recipe, size: str) -> list[dict]:
+    """Two lines: decoding and a training step of both models, both with a recipe's optimiser.
+    That their outputs agree to 1e-5 is checked first."""
+    recordings = [crowd(f"crowd-{i}", i) for i in range(10)]
+    pair = Pair(Decoder.new(recordings, size=size, windows=windows), recordings)
+    real = pair.batch["input_mask"].sum(1)
+    print(f"{size}: {real.sum() / BATCH:.0f} tokens in a window, {real.max()} in the longest")
+    operations, saved, forward = needs(pair.ours, pair.part(slice(8)))
+    pair.ours.eval(), pair.theirs.eval()
+    difference = (pair.decode() - pair.their_decode()).abs().max().item()
+    assert difference < 1e-5, difference
+    rates = BATCH * machine.in_turn(pair.decode, pair.their_decode)
+    lines = [line("decoding", size, *rates, "windows/s", floor=1 / machine.floor(forward))]
+    pair.ours.train(), pair.theirs.train()
+    recipe = replace(recipe, lr=1e-5)
+    # the parameters of the two have the same names
+    (ours,), (theirs,) = (optim.make(Network.groups(m), recipe) for m in (pair.ours, pair.theirs))
+    rates = BATCH * machine.in_turn(
+        lambda: (pair.gradients(), ours.step()), lambda: (pair.their_gradients(), theirs.step())
+    )
+    floor = 1 / machine.floor(operations, saved)
+    return [*lines, line("training step", size, *rates, "windows/s", floor=floor)]
+
+
+def identification_step(machine: Machine, decoder: Decoder, recording: Recording, n: int):
+    """Seconds of a step of unit identification on n windows, (2,): ours and torch_brain's."""
+    pair = Pair(decoder.copy(), [recording], n)
+    for model in (pair.ours, pair.theirs):
+        for group, parameters in Network.groups(model).items():
+            for parameter in parameters:
+                parameter.requires_grad_(group == "embeddings")
+    return 1 / np.median(machine.in_turn(pair.gradients, pair.their_gradients), axis=1)
+
+
+def curve(decoder: Decoder, recordings, recipe: EmbeddingRecipe, seed: int, label: str):
+    """Validation R² by gradient step while a copy of the decoder learns by a recipe."""
+    history = train.fit(decoder.copy(), recordings, recipe, seed=seed, label=label)
+    return pd.DataFrame(history).set_index("step")["valid_r2"]
+
+
+def first(r2: pd.Series, goal: float) -> float:
+    """The first step at which the goal is reached; nan if it never is."""
+    return float((r2 >= goal).idxmax()) if (r2 >= goal).any() else np.nan

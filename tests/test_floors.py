@@ -1,0 +1,87 @@
+"""The walls of the package: three floors, arrows that only go down, none of them too large."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+
+import pytest
+
+from poyo import ROOT
+
+PATHS = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in (ROOT / "poyo").rglob("*.py")
+}
+FLOORS = "data", "method", "study"
+
+
+def floor(module: str) -> str | None:
+    """None for `poyo` itself, on which all of them stand."""
+    _, *parts = module.split(".")
+    if not parts:
+        return None
+    if parts[0] in ("data", "study"):
+        return parts[0]
+    return "study" if parts == ["__main__"] else "method"  # the verbs of the notebooks
+
+
+def imports(module: str) -> set[str]:
+    """The modules of the package that one imports, wherever in its text."""
+    path, found = PATHS[module], set()
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            names = {f"{base}.{alias.name}" for alias in node.names} & PATHS.keys()
+            found |= names or {base}
+    return found & PATHS.keys()
+
+
+ARROWS = {module: imports(module) for module in PATHS}
+
+
+def test_arrows_are_seen():
+    assert {"poyo.decoder", "poyo.optim", "poyo.data.recording"} <= ARROWS["poyo.train"]
+    assert "poyo" in ARROWS["poyo.resume"] and "poyo.resume" not in ARROWS["poyo.resume"]
+
+
+def test_arrows_go_from_study_to_method_to_data():
+    up = [
+        f"{module} -> {other}"
+        for module, others in ARROWS.items()
+        for other in others
+        if floor(other)
+        and (not floor(module) or FLOORS.index(floor(module)) < FLOORS.index(floor(other)))
+    ]
+    assert not up
+
+
+def test_no_arrows_make_a_circle():
+    order = list(TopologicalSorter(ARROWS).static_order())  # raises CycleError, which names it
+    assert len(order) == len(PATHS)
+
+
+@pytest.mark.parametrize(
+    "below, unseen", [("data", ["torch", *FLOORS[1:]]), ("method", FLOORS[2:])], ids=FLOORS[:2]
+)
+def test_importing_a_floor_imports_nothing_above_it(below, unseen):
+    modules = [module for module in PATHS if floor(module) in (None, below)]
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    loaded = done.stdout.split()
+    assert set(modules) <= set(loaded)
+    assert not [m for m in loaded if m in unseen or (m in PATHS and floor(m) in unseen)]
+
+
+def test_the_floors_stay_small():
+    lines = {module: len(path.read_text().splitlines()) for module, path in PATHS.items()}
+    method = [path for path in (ROOT / "poyo").glob("*.py")]
+    assert len(method) <= 20
+    assert sum(len(path.read_text().splitlines()) for path in method) <= 2500
+    assert sum(lines.values()) <= 5000, sorted(lines.items(), key=lambda item: -item[1])
