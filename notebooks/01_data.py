@@ -151,7 +151,8 @@ plt.show()
 # uses *everything* except the validation and test trials and one second around them: failed
 # trials, waiting and returning too, with small loss weights. Scores are taken only where the task
 # asks for a movement: during reaches in center-out, in the maze from 50 ms before the movement to
-# 650 ms after its onset. Self-paced reaching has no trials: ten blocks of time are split 80/10/10.
+# 650 ms after its onset. Self-paced reaching has no trials: of ten blocks of time eight are for
+# training, one for validation and one for test, again with a second between.
 
 # %%
 fig, ax = plt.subplots(figsize=(6.8, 1.6))

@@ -253,6 +253,7 @@ print(f"target: {readout.target} / {readout.scale:g} {readout.unit}")
 for name, weight in readout.weights.items():
     if name in recording.intervals:
         print(f"weight {weight:g} in {name.rpartition('.')[2]}")
+print("weight 1 elsewhere")
 
 # %%
 shown = contains([[reach[0] - 3, reach[0] + 6]], session.times)

@@ -45,6 +45,7 @@ units = sum(len(r.unit_ids) for r in recordings)
 print(f"{model}: {len(recordings)} sessions, {units} units")
 print(f"{sum(r.duration for r in recordings) / 60:.0f} minutes of recording")
 
+
 # %%
 def untrained(some, seed):
     """A decoder of some recordings with weights drawn from `seed`."""

@@ -73,7 +73,7 @@ D = values.shape[1]
 rate = len(recording.spike_times) / recording.duration
 print(f"{recording.session_id}: {recording.duration:.0f} s, {len(recording.unit_ids)} units")
 print(f"{len(recording.spike_times):,} spikes, {rate:.0f} a second")
-print(f"to decode: {readout.quantity} of {D} dims, {len(times):,} samples")
+print(f"to decode: {len(times):,} samples of {readout.quantity}, D = {D}")
 
 # %% [markdown]
 # Look before you train: are spikes there throughout, is the behaviour what you expect?
@@ -98,8 +98,9 @@ axes[0].plot(recording.spike_times[spikes], recording.spike_units[spikes], ",", 
 axes[0].set(ylabel="unit")
 for i, ax in enumerate(axes[1:]):
     ax.plot(times[rows], values[rows, i])
-    ax.set_ylabel(label(i), rotation=0, ha="right", va="center")
+    ax.set_ylabel(label(i), rotation=0, ha="right", va="center", labelpad=8)
 axes[-1].set_xlabel("time (s)")
+fig.align_ylabels(axes[1:])
 plt.show()
 
 # %% [markdown]
@@ -138,20 +139,26 @@ decoded = decoder.decode(recording, "test")
 filtered = baselines.wiener(decoder.session(recording), params.wiener, params.windows)
 
 # %%
-rows = np.flatnonzero(decoded.times < decoded.times[0] + 15)
+step = np.median(np.diff(decoded.times))
+shown = slice(int(15 / step))  # 15 s
+at = step * np.arange(len(decoded.times))[shown]
+gaps = at[1:][np.diff(decoded.times[shown]) > 1.5 * step]
 fig, axes = plt.subplots(
     min(D, 4), 1, figsize=(6.8, 0.8 + 1.1 * min(D, 4)), sharex=True, squeeze=False
 )
 for i, ax in enumerate(axes[:, 0]):
-    ax.plot(decoded.times[rows], decoded.target[rows, i], color="0.6", lw=2, label="true")
-    ax.plot(decoded.times[rows], decoded.prediction[rows, i], color="C0", label="POYO")
-    ax.set_ylabel(label(i), rotation=0, ha="right", va="center")
+    ax.plot(at, decoded.target[shown, i], color="0.6", lw=2, label="true")
+    ax.plot(at, decoded.prediction[shown, i], color="C0", label="POYO")
+    ax.vlines(gaps, *ax.get_ylim(), color="0.6", lw=0.8, ls=":")
+    ax.set_ylabel(label(i), rotation=0, ha="right", va="center", labelpad=8)
 axes[0, 0].legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=2)
-axes[-1, 0].set_xlabel("time (s)")
+axes[-1, 0].set_xlabel("time in the test split (s)")
+fig.align_ylabels()
 plt.show()
 
 # %% [markdown]
-# *True and decoded behaviour in the first seconds of the test split.*
+# *True and decoded behaviour in the first seconds of the test split. Its stretches, if there are
+# several, are put one after the other; dotted lines part them.*
 #
 # If POYO is not above the filter, look at the validation R² along the way. If it is still rising
 # at the end, give `your_recording` more `steps`; if it falls, more `dropout` or fewer steps. With

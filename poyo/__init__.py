@@ -27,10 +27,8 @@ __all__ = ["ROOT", "__version__", "replacing"]
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Write a file whole or not at all: yields a scratch path, renamed onto `path` on success.
-
-    A kill or a full disk in the middle leaves the previous file as it was.
-    """
+    """Write a file whole or not at all: yields a scratch path, renamed onto `path` on success; a
+    kill or a full disk in the middle leaves the previous file as it was."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -57,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         verb.add_argument("name", metavar="NAME", help="of a file notebooks/NAME.py")
     for command in (params, collect):
         commands.add_parser(command.__name__).set_defaults(do=command)
-    executed = {"dest": "key", "metavar": "KEY", "help": "the name of the executed notebook"}
-    commands.choices["run"].add_argument("--as", **executed)
-    commands.choices["render"].add_argument("--from", **executed)
+    for command, flag in (("run", "--as"), ("render", "--from")):
+        key = {"dest": "key", "metavar": "KEY", "help": "the name of the executed notebook"}
+        commands.choices[command].add_argument(flag, **key)
     # The rest of the line is parameters: argparse would take -1e-3 for an option.
     rest = {"nargs": argparse.REMAINDER, "default": [], "help": "key value ...; comes last"}
     commands.choices["run"].add_argument("-p", dest="pairs", metavar="...", **rest)

@@ -2,7 +2,8 @@
 
 Unit identification: the network is kept and only the embeddings of the new units and the new
 session learn. Finetuning: after that, everything learns ("gradual unfreezing"). From scratch:
-the same network without its past. Several sessions that share a decoder may be met together.
+the same network without its past. Several sessions that share a decoder may be met together:
+a decoder is a `Decoder`, recordings a list of `Recording`, and the rest is as in `train.fit`.
 """
 
 from dataclasses import replace
@@ -10,11 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .config import EmbeddingRecipe, Recipe, Windows
+from .config import EmbeddingRecipe, Recipe
 from .data.intervals import intervals, subtract
 from .data.recording import Recording, RecordingError
 from .decoder import Decoder
-from .model import Size
 from .train import History, fit
 
 UNIT_IDENTIFICATION = EmbeddingRecipe()
@@ -23,12 +23,7 @@ FROM_SCRATCH = Recipe(steps=400, lr=1e-2, warmup=0.1, dropout=(0.2, 0.2, 0.0), e
 
 
 def identify_units(
-    decoder: Decoder,
-    recordings: list[Recording],
-    recipe: EmbeddingRecipe = UNIT_IDENTIFICATION,
-    *,
-    seed: int = 0,
-    label: str = "unit identification",
+    decoder, recordings, recipe=UNIT_IDENTIFICATION, *, seed=0, label="unit identification"
 ) -> History:
     """Learn the rows of a decoder's units and sessions; its network stays as it is."""
     if recipe.trains_network:
@@ -36,34 +31,21 @@ def identify_units(
     return fit(decoder, recordings, recipe, seed=seed, label=label)
 
 
-def finetune(
-    decoder: Decoder,
-    recordings: list[Recording],
-    recipe: Recipe = FINETUNE,
-    *,
-    seed: int = 0,
-    label: str = "finetuning",
-) -> History:
+def finetune(decoder, recordings, recipe=FINETUNE, *, seed=0, label="finetuning") -> History:
     """Learn everything, best after `identify_units`."""
     return fit(decoder, recordings, recipe, seed=seed, label=label)
 
 
 def from_scratch(
-    recordings: list[Recording],
-    recipe: Recipe = FROM_SCRATCH,
-    *,
-    size: str | Size = "laptop",
-    windows: Windows = Windows(),  # noqa: B008
-    seed: int = 0,
-    label: str = "from scratch",
+    recordings, recipe=FROM_SCRATCH, *, seed=0, label="from scratch", **size_and_windows
 ) -> tuple[Decoder, History]:
-    """A decoder of these sessions alone."""
-    decoder = Decoder.new(recordings, size=size, windows=windows, seed=seed)
+    """A decoder of these sessions alone; size and windows are those of `Decoder.new`."""
+    decoder = Decoder.new(recordings, seed=seed, **size_and_windows)
     return decoder, fit(decoder, recordings, recipe, seed=seed, label=label)
 
 
 class Search(NamedTuple):
-    """The best decoder, its recipe and history, and each recipe tried with its best valid R²."""
+    """The best decoder, how it was trained, and each recipe tried with its best valid R²."""
 
     decoder: Decoder
     recipe: EmbeddingRecipe
@@ -71,18 +53,9 @@ class Search(NamedTuple):
     tried: list[tuple[EmbeddingRecipe, float]]
 
 
-def search(
-    decoder: Decoder,
-    recordings: list[Recording],
-    recipes: list[EmbeddingRecipe],
-    *,
-    seed: int = 0,
-    label: str = "search",
-) -> Search:
-    """Train a copy of the decoder by each recipe; the best R² on validation decides.
-
-    The decoder itself is left as it was, the first recipe wins where several are equally good.
-    """
+def search(decoder, recordings, recipes, *, seed=0, label="search") -> Search:
+    """Train a copy of the decoder by each recipe; the best R² on validation decides, the first
+    of several equally good ones. The decoder itself is left as it was."""
     runs, valid = [], []
     for recipe in recipes:
         one = decoder.copy()
@@ -97,17 +70,15 @@ def few_trials(recording: Recording, n: int, length: float, seed: int) -> Record
     """The recording with only n of its labelled train trials to learn from; the rest as it was.
 
     length: of a window, seconds; trials that are shorter do not count. A larger n holds the
-    trials of a smaller one. Raises RecordingError where there are fewer.
-    """
+    trials of a smaller one. Raises RecordingError where there are fewer."""
     train = recording.splits["train"]
     # a trial next to one that is held out has lost its margin; what is left of it counts
     outside = subtract(recording.domain, train)
     trials = [subtract(intervals(*trial), outside) for trial in recording.intervals["trials"]]
     trials = [trial for trial in trials if len(trial) and np.diff(trial).max() >= length]
     if n > len(trials):
-        raise RecordingError(
-            f"session {recording.session_id!r} has {len(trials)} train trials, not {n}"
-        )
+        session = f"session {recording.session_id!r}"
+        raise RecordingError(f"{session} has {len(trials)} train trials, not {n}")
     chosen = np.random.default_rng(seed).permutation(len(trials))[:n]
-    splits = recording.splits | {"train": intervals(np.concatenate([trials[i] for i in chosen]))}
-    return replace(recording, splits=splits)
+    chosen = intervals(np.concatenate([trials[i] for i in chosen]))
+    return replace(recording, splits=recording.splits | {"train": chosen})

@@ -20,10 +20,8 @@ T_MIN, T_MAX = 1e-4, 2.0627  # shortest and longest rotation period, seconds
 
 
 class RotaryTime(nn.Module):
-    """Times to rotations: half of each head's K dims turn, at periods from 0.1 ms to 2 s.
-
-    The K/4 periods are log-spaced (paper, section 2.2; RoPE, Su et al. 2021).
-    """
+    """Times to rotations: half of each head's K dims turn, at K/4 log-spaced periods from 0.1 ms
+    to 2 s (paper, section 2.2; RoPE, Su et al. 2021)."""
 
     def __init__(self):
         super().__init__()
@@ -44,32 +42,20 @@ class RotaryTime(nn.Module):
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     """x (..., T, K) turned by rotation (..., T, K/4); the conjugate turns it back.
-
-    Pairs are dims (2i, 2i + 1) of the first K/2; the second half of the dims stays.
-    """
+    Pairs are dims (2i, 2i + 1) of the first K/2; the second half of the dims stays."""
     a, b = x[..., : HEAD // 2 : 2], x[..., 1 : HEAD // 2 : 2]  # (..., T, K/4)
     cos, sin = rotation.real, rotation.imag
     turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2)
     return torch.cat([turned, x[..., HEAD // 2 :]], dim=-1)
 
 
-def attend(
-    q: Tensor,
-    kv: Tensor,
-    q_rotation: Tensor,
-    kv_rotation: Tensor,
-    *,
-    lengths: list[int] | None = None,
-    dropout: float = 0.0,
-    rotate_values: bool = True,
-) -> Tensor:
+def attend(q, kv, q_rotation, kv_rotation, *, lengths=None, dropout=0.0, rotate_values=True):
     """Attention of B windows of T queries, each to its own N keys and values: -> (B, T, H*K).
 
     q: (B, T, H*K). kv: (B, N, 2*H*K), keys then values. With `lengths`, B ints, the windows have
     different N and lie one after the other in kv (1, n, 2*H*K), and the queries q (1, T, H*K) are
     the same for all. Queries and keys are rotated by q_rotation, (T, K/4) or (B, T, K/4), and
-    kv_rotation; with `rotate_values` so are the values, and the result is rotated back.
-    """
+    kv_rotation; with `rotate_values` so are the values, and the result is rotated back."""
     q, kv = split_heads(q), split_heads(kv)  # (H, B or 1, T, K), (2H, B or 1, N or n, K)
     keys, values = kv.chunk(2)
     q, keys = rotate(q, q_rotation), rotate(keys, kv_rotation)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from . import ROOT
 
+DATA = ".mplstyle", ".yaml"  # files that code reads; what is in them counts, too
+
 
 def code_of(*starts: str | Path, root: Path = ROOT) -> str:
     """The code of all modules reached, each under its name, sorted; Python 3.11 to 3.14 agree.
@@ -33,9 +35,9 @@ def code_of(*starts: str | Path, root: Path = ROOT) -> str:
         files[name] = Path(getattr(import_module(name), "__file__", None) or "")
     while todo := todo - seen:
         seen.add(name := todo.pop())
-        todo |= set() if name.endswith(".mplstyle") else {name.rpartition(".")[0]}  # its package
+        todo |= set() if name.endswith(DATA) else {name.rpartition(".")[0]}  # its package
         if path := files.get(name):
-            text = path.read_text(encoding="utf-8") if path.suffix in (".py", ".mplstyle") else ""
+            text = path.read_text(encoding="utf-8") if path.suffix in (".py", *DATA) else ""
             if path.suffix == ".py":
                 todo |= _imports(text, name + ".__init__" * (path.stem == "__init__"))
             texts[name] = f"# {name}\n{_bare(text, path.suffix)}\n"
@@ -44,7 +46,8 @@ def code_of(*starts: str | Path, root: Path = ROOT) -> str:
 
 @functools.cache
 def _imports(text: str, name: str) -> frozenset[str]:
-    """What a file may import; the string "poyo.study.style" names a style sheet."""
+    """What a file may import; the string "poyo.study.style" names a style sheet, and
+    "poyo/study/paper.yaml" a file of data."""
     found = set()
     for node in ast.walk(ast.parse(text, name)):
         if isinstance(node, ast.Import):
@@ -54,12 +57,13 @@ def _imports(text: str, name: str) -> frozenset[str]:
             found |= {f"{base}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found |= {f"{node.value}.mplstyle"} if node.value.startswith("poyo.") else set()
+            found |= {n.replace("/", ".") for n in re.findall(r"^poyo/.+\.yaml$", node.value)}
     return frozenset(found)
 
 
 @functools.cache
 def _bare(text: str, suffix: str) -> str:
-    if suffix == ".mplstyle":
+    if suffix in DATA:
         return re.sub(r"^\s*(#.*)?\n", "", text, flags=re.M)
     rows, cuts = text.encode().splitlines(), []  # (row, byte, row, byte), rows from 1
     for token in tokenize.generate_tokens(io.StringIO(text).readline):

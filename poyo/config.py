@@ -20,10 +20,8 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """Seconds: length of a window, step of the latent grid, step between evaluation windows.
-
-    queries: at most as many behaviour samples of a window are decoded in training.
-    """
+    """Seconds: length of a window, step of the latent grid, step between evaluation windows;
+    queries: at most as many behaviour samples of a window are decoded in training."""
 
     length: float = 1.0
     latent_step: float = 0.125
@@ -43,8 +41,7 @@ class EmbeddingRecipe:
     of the embeddings; it rises over the fraction `warmup` of the steps, stays until the fraction
     `hold`, then falls by a cosine. dropout: in feed-forwards, on the processor's residual
     branches, on attention weights. unit_dropout: fewest, most likely and most units kept.
-    eval_every: steps between validations.
-    """
+    eval_every: steps between validations."""
 
     trains_network: ClassVar[bool] = False
     optimizer: str = "adamw"
@@ -59,9 +56,8 @@ class EmbeddingRecipe:
 
     def __post_init__(self):
         if self.optimizer not in OPTIMIZERS:
-            raise ValueError(
-                f"optimizer: {self.optimizer!r} is unknown; known: {', '.join(OPTIMIZERS)}"
-            )
+            known = ", ".join(OPTIMIZERS)
+            raise ValueError(f"optimizer: {self.optimizer!r} is unknown; known: {known}")
         if not all(0 <= rate < 1 for rate in self.dropout):
             raise ValueError(f"dropout: rates must be in [0, 1), got {list(self.dropout)}")
         if min(self.steps, self.batch_size, self.eval_every) < 1:
@@ -85,9 +81,7 @@ class Recipe(EmbeddingRecipe):
 
 def read_yaml(source: Path | str) -> Any:
     """What a YAML 1.2 file (a Path) or text holds: DVC's reader, so 1e-5 is a number here, too.
-
-    Raises ConfigError where it is not YAML.
-    """
+    Raises ConfigError where it is not YAML."""
     text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
     try:
         return YAML(typ="safe", pure=True).load(text)
@@ -98,9 +92,7 @@ def read_yaml(source: Path | str) -> Any:
 
 def build(kind: Any, value: Any, where: str) -> Any:
     """Turn a YAML value into `kind` (a dataclass, tuple, dict or scalar); `where` is its key.
-
-    Every field of a dataclass must be there and no other. Raises ConfigError.
-    """
+    Every field of a dataclass must be there and no other. Raises ConfigError."""
     if is_dataclass(kind):
         return _build_section(kind, value, where)
     if get_origin(kind) is dict:
@@ -109,11 +101,10 @@ def build(kind: Any, value: Any, where: str) -> Any:
         row = get_args(kind)[1]
         return {str(name): build(row, v, f"{where}.{name}") for name, v in value.items()}
     if get_origin(kind) is tuple:
-        kinds = get_args(kind)
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: expected a list, got {value!r}")
-        if kinds[-1] is Ellipsis:
-            kinds = (kinds[0],) * len(value)
+        kinds = get_args(kind)
+        kinds = (kinds[0],) * len(value) if kinds[-1] is Ellipsis else kinds
         if len(kinds) != len(value):
             raise ConfigError(f"{where}: expected {len(kinds)} values, got {value!r}")
         return tuple(build(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value)))

@@ -15,6 +15,8 @@ from .model import POYO, SIZES, Network, Size
 from .resume import CheckpointError
 from .vocabulary import Vocabulary, units_and_sessions
 
+WINDOWS = Windows()  # the default
+
 
 @dataclass(kw_only=True)
 class Decoder:
@@ -25,8 +27,7 @@ class Decoder:
         decoder.score([monday], "test")  # {"monday": R²}
 
     readouts: by session id; they share a quantity and its number of dims, not the unit or scale.
-    about: how it was trained, by the last `train.fit`.
-    """
+    about: how it was trained, by the last `train.fit`."""
 
     model: Network
     units: Vocabulary
@@ -37,18 +38,12 @@ class Decoder:
 
     @classmethod
     def new(
-        cls,
-        recordings: list[Recording],
-        *,
-        size: str | Size = "laptop",
-        windows: Windows = Windows(),  # noqa: B008
-        seed: int = 0,
-        model: type[Network] = POYO,
+        cls, recordings: list[Recording], *, size="laptop", windows=WINDOWS, seed=0, model=POYO
     ) -> Self:
         """An untrained decoder of these sessions, its weights drawn from `seed`.
 
-        size: a `Size` or a name of model.SIZES. model: POYO, or a `Network` of one's own. Raises
-        RecordingError where the sessions do not share what is to be decoded.
+        size: a `Size` or a name of model.SIZES. windows: a `Windows`. model: POYO, or a `Network`
+        of one's own. Raises RecordingError where the sessions do not share what is to be decoded.
         """
         units, sessions = units_and_sessions(recordings)
         readouts = {r.session_id: readout_of(r) for r in recordings}
@@ -64,19 +59,16 @@ class Decoder:
 
     def adopt(self, recordings: list[Recording], *, seed: int = 0) -> Self:
         """A decoder of new sessions with this one's network, which is left as it was.
-
         Rows of new units and sessions are drawn around the mean of the learned rows, with their
         spread; they are to be learned (`adapt.identify_units`). Raises RecordingError where the
-        sessions hold something else to decode than this decoder's.
-        """
+        sessions hold something else to decode than this decoder's."""
         like = {"size": self.model.size, "windows": self.windows, "model": type(self.model)}
         new = type(self).new(recordings, seed=seed, **like)
         if (new.quantity, new.model.outputs) != (self.quantity, self.model.outputs):
-            raise RecordingError(
-                f"session {recordings[0].session_id!r} holds a {new.quantity} of "
-                f"{new.model.outputs} dims, this decoder decodes a {self.quantity} of "
-                f"{self.model.outputs}; choose that as the target, or train a new decoder"
-            )
+            what = f"holds a {new.quantity} of {new.model.outputs} dims"
+            mine = f"this decoder decodes a {self.quantity} of {self.model.outputs}"
+            cure = "choose that as the target, or train a new decoder"
+            raise RecordingError(f"session {recordings[0].session_id!r} {what}, {mine}; {cure}")
         # Paper: new rows start from N(0, 0.02²). Here: from the distribution of the learned rows,
         # where the frozen network knows what to make of them.
         generator, state = torch.Generator().manual_seed(seed), self.model.state_dict()
@@ -96,8 +88,6 @@ class Decoder:
         """What is decoded, such as "velocity"."""
         return next(iter(self.readouts.values())).quantity
 
-    # --- decoding ---
-
     def session(self, recording: Recording) -> tokens.Session:
         """A recording it knows, ready to be tokenised. Raises VocabularyError for another."""
         (_,) = self.sessions.rows([recording.session_id])
@@ -115,53 +105,42 @@ class Decoder:
         sessions = [self.session(recording) for recording in recordings]
         return evaluate.scores(self.model, sessions, split, self.windows)
 
-    # --- on disk ---
-
     def save(self, path: Path | str) -> None:
         """Write it whole, or leave the previous file."""
-        content = {
-            "model": self.model.state_dict(),
-            "class": type(self.model).__name__,
-            "size": asdict(self.model.size),
-            "outputs": self.model.outputs,
-            "units": self.units.names,
-            "sessions": self.sessions.names,
-            "windows": asdict(self.windows),
-            "readouts": {name: asdict(readout) for name, readout in self.readouts.items()},
-            "about": self.about,
-        }
+        model, readouts = self.model, {name: asdict(row) for name, row in self.readouts.items()}
+        content = {"model": model.state_dict(), "class": type(model).__name__}
+        content |= {"size": asdict(model.size), "outputs": model.outputs}
+        content |= {"units": self.units.names, "sessions": self.sessions.names}
+        content |= {"windows": asdict(self.windows), "readouts": readouts, "about": self.about}
         resume.write(path, content)
 
     @classmethod
     def load(cls, path: Path | str, model: type[Network] = POYO) -> Self:
         """Read one, its model in evaluation mode on the CPU; no code in the file is run.
 
-        model: the class it was made with, if that is not POYO. Raises CheckpointError.
-        """
+        model: the class it was made with, if that is not POYO. Raises CheckpointError."""
         content = resume.read(path)
         keys = "model class size outputs units sessions windows readouts about".split()
         missing = [key for key in keys if not isinstance(content, dict) or key not in content]
         if missing:
             raise CheckpointError(f"{path} is not a decoder, it lacks {', '.join(missing)}")
         if content["class"] != model.__name__:
+            was = content["class"]
+            cure = f"say Decoder.load(path, model={was})"
             raise CheckpointError(
-                f"{path} was made with the model {content['class']}, not {model.__name__}; say "
-                f"Decoder.load(path, model={content['class']})"
+                f"{path} was made with the model {was}, not {model.__name__}; {cure}"
             )
-        parts = {
-            "units": Vocabulary(content["units"]),
-            "sessions": Vocabulary(content["sessions"]),
-            "windows": Windows(**content["windows"]),
-            "readouts": {name: Readout(**row) for name, row in content["readouts"].items()},
-        }
-        counts = {name: len(parts[name]) for name in ("units", "sessions")}
-        counts |= {"outputs": content["outputs"], "size": Size(**content["size"])}
-        network = model(windows=parts["windows"], **counts)
+        names = {name: Vocabulary(content[name]) for name in ("units", "sessions")}
+        windows, size = Windows(**content["windows"]), Size(**content["size"])
+        readouts = {name: Readout(**row) for name, row in content["readouts"].items()}
+        counts = {name: len(rows) for name, rows in names.items()}
+        network = model(size=size, outputs=content["outputs"], windows=windows, **counts)
         try:
             network.load_state_dict(content["model"])
         except RuntimeError as error:
             raise CheckpointError(f"{path} does not fit its own size: {error}") from error
-        return cls(model=network.eval(), about=content["about"], **parts)
+        rest = {"windows": windows, "readouts": readouts, "about": content["about"]}
+        return cls(model=network.eval(), **names, **rest)
 
 
 def _shared(recordings: list[Recording], readouts: dict[str, Readout]) -> int:
@@ -173,9 +152,7 @@ def _shared(recordings: list[Recording], readouts: dict[str, Readout]) -> int:
         found.setdefault((readout.quantity, dims), recording.session_id)
     if len(found) != 1:
         kinds = "; ".join(f"{q} of {d} dims ({name!r})" for (q, d), name in found.items())
-        raise RecordingError(
-            "the sessions of a decoder must share what is decoded; these hold "
-            f"{kinds or 'nothing: there are none'}"
-        )
+        these = f"these hold {kinds or 'nothing: there are none'}"
+        raise RecordingError(f"the sessions of a decoder must share what is decoded; {these}")
     ((_, dims),) = found
     return dims

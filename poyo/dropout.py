@@ -24,10 +24,8 @@ def seeded(seed: tuple[int, ...], device: torch.device) -> Iterator[None]:
 
 def keep_mask(like: Tensor, p: float) -> tuple[Tensor, float]:
     """What dropout at rate p keeps: 1 or 0 in the shape of `like`, and the scale of the kept.
-
     One random byte per element, eight drawn at a time: the random numbers of a plain dropout
-    cost a CPU a quarter of its training step.
-    """
+    cost a CPU a quarter of its training step."""
     # Paper: rate p. Here: the nearest multiple of 1/256, exactly scaled (0.2 becomes 0.199).
     dropped = round(256 * p)
     words = torch.empty(-(-like.numel() // 8), dtype=torch.int64, device=like.device)

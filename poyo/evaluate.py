@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from . import threads
 from .config import Windows
@@ -29,10 +30,8 @@ class Decoded:
 
 
 def r2_score(target: np.ndarray, prediction: np.ndarray) -> float:
-    """Mean over the columns of 1 - residual / total sum of squares: (T, C), (T, C) -> float.
-
-    nan where a column does not vary or there are fewer than two samples.
-    """
+    """Mean over the columns of 1 - residual / total sum of squares: (T, C), (T, C) -> float;
+    nan where a column does not vary or there are fewer than two samples."""
     if len(target) < 2:
         return float("nan")
     residual = ((target - prediction) ** 2).sum(0)
@@ -41,16 +40,11 @@ def r2_score(target: np.ndarray, prediction: np.ndarray) -> float:
         return float(np.mean(np.where(total > 0, 1 - residual / total, np.nan)))
 
 
-def decode(
-    model: torch.nn.Module, session: Session, domain: np.ndarray, windows: Windows
-) -> Decoded:
+def decode(model: nn.Module, session: Session, domain: np.ndarray, windows: Windows) -> Decoded:
     """Decode the intervals `domain` (n, 2) by overlapping windows.
-
     Predictions for the same sample from different windows are averaged ("stitching"; paper,
-    appendix on evaluation). NaN samples of the behaviour are left out.
-    """
-    device = next(model.parameters()).device
-    was_training = model.training
+    appendix on evaluation). NaN samples of the behaviour are left out."""
+    device, was_training = next(model.parameters()).device, model.training
     model.eval()
     starts = grid(domain, windows.length, windows.eval_step)
 
@@ -63,25 +57,20 @@ def decode(
         prediction = model(**{key: value.to(device) for key, value in batch.items()})
         return batch["index"].numpy()[mask], prediction.float().cpu().numpy()[mask]
 
-    total = np.zeros(session.target.shape)
-    count = np.zeros(len(session.times))
+    total, count = np.zeros(session.target.shape), np.zeros(len(session.times))
     for rows, prediction in threads.run(part, threads.chunks(len(starts), device)):
         np.add.at(total, rows, prediction)
         np.add.at(count, rows, 1)
     model.train(was_training)
     rows = np.flatnonzero(count)
     times = np.asarray(session.times[rows])
-    return Decoded(
-        times=times,
-        target=np.asarray(session.target[rows], dtype=np.float64),
-        prediction=session.readout.restore(total[rows] / count[rows, None]),
-        evaluated=session.evaluated(times),
-    )
+    target = np.asarray(session.target[rows], dtype=np.float64)
+    prediction = session.readout.restore(total[rows] / count[rows, None])
+    evaluated = session.evaluated(times)
+    return Decoded(times=times, target=target, prediction=prediction, evaluated=evaluated)
 
 
-def scores(
-    model: torch.nn.Module, sessions: list[Session], split: str, windows: Windows
-) -> dict[str, float]:
+def scores(model, sessions: list[Session], split: str, windows: Windows) -> dict[str, float]:
     """R² of each session on the "valid" or "test" split, by session id."""
     return {s.id: decode(model, s, fitting(s, split, windows), windows).r2 for s in sessions}
 

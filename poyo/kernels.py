@@ -1,9 +1,9 @@
 """The attention of `attention.attend`, computed in the way that is fastest where it runs.
 
 `attend_` chooses: torch's fused kernels to decode, one packed kernel for windows of differing
-lengths on a GPU in bfloat16, and in training on a CPU plain matrix products with a gradient by
-hand: at POYO's few hundred latents memory traffic and random numbers cost as much as the
-products. Functions whose names end in `_` may overwrite the tensors they are given, no other does.
+lengths on a GPU in bfloat16, and in training on a CPU matrix products with a gradient by hand: at
+a few hundred latents memory traffic and random numbers cost as much as the products. Functions
+whose names end in `_` may overwrite the tensors they are given, no other does.
 """
 
 import torch
@@ -25,16 +25,7 @@ def rotate_(x: Tensor, rotation: Tensor) -> Tensor:
     return x
 
 
-def attend_(
-    q: Tensor,
-    kv: Tensor,
-    q_rotation: Tensor,
-    kv_rotation: Tensor,
-    *,
-    lengths: list[int] | None = None,
-    dropout: float = 0.0,
-    rotate_values: bool = True,
-) -> Tensor:
+def attend_(q, kv, q_rotation, kv_rotation, *, lengths=None, dropout=0.0, rotate_values=True):
     """The numbers of `attention.attend`, with its arguments; q and kv may be overwritten."""
     if q.device.type == "cpu" and q.dtype.itemsize >= 4 and torch.is_grad_enabled():
         return _Attend.apply(q, kv, q_rotation, kv_rotation, lengths, dropout, rotate_values)
@@ -77,8 +68,8 @@ class _Attend(torch.autograd.Function):
         rotate_(kv if rotate_values else kv[:heads], kv_rotation)
         out = q.new_empty(heads, len(lengths or q[0]), *q.shape[2:])  # (H, B, T, K)
         saved, ctx.scale = [], 1.0
-        keys, values = _tokens(kv[:heads], lengths), _tokens(kv[heads:], lengths)
-        for k, v, o in zip(keys, values, _results(out, lengths)):
+        keys, values = (_parts(x, lengths, 2) for x in (kv[:heads], kv[heads:]))
+        for k, v, o in zip(keys, values, _parts(out, lengths and 1, 1)):
             weights = used = _bmm(q.flatten(0, 1), k.mT, SCALE).softmax(-1)
             if p > 0:
                 mask, ctx.scale = keep_mask(weights, p)
@@ -101,8 +92,8 @@ class _Attend(torch.autograd.Function):
             rotate_(grad, q_rotation)
         dq, dkv = torch.empty_like(q), torch.empty_like(kv)
         tokens = (kv[:heads], kv[heads:], dkv[:heads], dkv[heads:])
-        tokens = [_tokens(x, ctx.lengths) for x in tokens]
-        results = [_results(x, ctx.lengths) for x in (grad, taken.contiguous())]
+        tokens = [_parts(x, ctx.lengths, 2) for x in tokens]
+        results = [_parts(x, ctx.lengths and 1, 1) for x in (grad, taken.contiguous())]
         for i, (k, v, dk, dv, g, less) in enumerate(zip(*tokens, *results)):
             weights, used = saved[2 * i : 2 * i + 2]
             _bmm(used.mT, g, ctx.scale, dv)
@@ -114,15 +105,10 @@ class _Attend(torch.autograd.Function):
         return merge_heads(dq), merge_heads(dkv), None, None, None, None, None
 
 
-def _tokens(x: Tensor, lengths: list[int] | None) -> list[Tensor]:
-    """Keys or values (H, B, N, K) as one batch (H*B, N, K), or each window's (H, N, K)."""
-    parts = [x] if lengths is None else x.split(lengths, dim=2)
-    return [part.view(-1, *part.shape[2:]) for part in parts]
-
-
-def _results(x: Tensor, lengths: list[int] | None) -> list[Tensor]:
-    """What belongs to queries, (H, B, T, K), in the same parts."""
-    parts = [x] if lengths is None else x.split(1, dim=1)
+def _parts(x: Tensor, sizes: list[int] | int | None, dim: int) -> list[Tensor]:
+    """All windows (H, B, N, K) as one batch (H*B, N, K), or cut into each one's (H, N, K): keys
+    and values, in a row, along dim 2 at their lengths, what belongs to queries along dim 1."""
+    parts = [x] if sizes is None else x.split(sizes, dim)
     return [part.view(-1, *part.shape[2:]) for part in parts]
 
 

@@ -3,10 +3,10 @@
     spikes (B, N) -> encoder cross-attention -> latents (B, L) -> self-attention x depth
                   -> decoder cross-attention <- queries (B, Q) -> behaviour (B, Q, outputs)
 
-Written so that nothing is computed twice: a key before its rotation depends on (unit, token type)
-alone, so that small table is projected once and gathered; the latents that open the encoder are
-the same for every window; padding is dropped before attention. The numbers are those of the
-plain formulation. Parameter names are those of torch_brain, whose checkpoints fit.
+Nothing is computed twice: a key before its rotation depends on (unit, token type) alone, so that
+small table is projected once and gathered; the latents that open the encoder are the same for
+every window; padding is dropped before attention. The numbers are those of the plain formulation.
+Parameter names are those of torch_brain, whose checkpoints fit.
 """
 
 from dataclasses import dataclass
@@ -23,16 +23,14 @@ from .kernels import attend_
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """Width D, processor depth, heads of cross- and self-attention, latents per time step."""
-
-    dim: int
-    depth: int
+    dim: int  # width D
+    depth: int  # layers of the processor
     cross_heads: int
     self_heads: int
     latents_per_step: int
 
 
-SIZES = {
+SIZES = {  # the one dial of the model: its size by name
     # the paper's single-session model, and the one of POYO-mp and POYO-1 (depth 24)
     "1.3M": Size(dim=64, depth=6, cross_heads=2, self_heads=8, latents_per_step=16),
     "11.8M": Size(dim=128, depth=24, cross_heads=4, self_heads=8, latents_per_step=32),
@@ -46,7 +44,6 @@ SIZES = {
     "laptop-4": Size(dim=64, depth=4, cross_heads=2, self_heads=2, latents_per_step=4),
     "smoke": Size(dim=32, depth=1, cross_heads=1, self_heads=2, latents_per_step=4),
 }
-"""The one dial of the model: its size by name."""
 
 
 class Network(nn.Module):
@@ -55,8 +52,7 @@ class Network(nn.Module):
     A model reads a batch of `tokens.tokenize` in `forward(**batch)` and returns (B, Q, outputs),
     the decoded behaviour over its scale, at output_timestamps (B, Q). All it knows about which
     neurons and sessions it hears are the rows of `unit_emb` and `session_emb`, so that new ones
-    can be met; row 0 belongs to none. It is built with these keywords and no other.
-    """
+    can be met; row 0 belongs to none. It is built with these keywords and no other."""
 
     def __init__(self, *, size: Size, units: int, sessions: int, outputs: int, windows: Windows):
         super().__init__()
@@ -66,18 +62,12 @@ class Network(nn.Module):
         for table in (self.unit_emb, self.session_emb):
             nn.init.normal_(table.weight, std=0.02)
 
-    def forward(self, **batch: Tensor) -> Tensor:
-        raise NotImplementedError
-
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """The parameters as optimisers tell them apart: the "embeddings" of units and sessions,
         "matrices" between hidden layers, and the "rest" (biases, norms, other tables, readout)."""
         embeddings = [self.unit_emb.weight, self.session_emb.weight]
-        matrices = [
-            module.weight
-            for name, module in self.named_modules()
-            if isinstance(module, nn.Linear) and name != "readout"
-        ]
+        linear = {name: m for name, m in self.named_modules() if isinstance(m, nn.Linear)}
+        matrices = [module.weight for name, module in linear.items() if name != "readout"]
         apart = {id(p) for p in embeddings + matrices}
         rest = [p for p in self.parameters() if id(p) not in apart]
         return {"embeddings": embeddings, "matrices": matrices, "rest": rest}
@@ -90,10 +80,8 @@ class Network(nn.Module):
 
 
 class Attention(nn.Module):
-    """What both attentions share: widths, dropout of attention weights."""
-
     rotate_values = True  # values turn with their time, too, but never in the decoder
-    dropout = 0.0
+    dropout = 0.0  # of attention weights
 
     def __init__(self, *, dim: int, heads: int):
         super().__init__()
@@ -139,27 +127,19 @@ class SelfAttention(Attention):
 
 
 class GEGLU(nn.Module):
-    """x, gate -> x * gelu(gate) (Shazeer 2020)."""
-
     def forward(self, x: Tensor) -> Tensor:
-        x, gate = x.chunk(2, dim=-1)
+        x, gate = x.chunk(2, dim=-1)  # (Shazeer 2020)
         return x * F.gelu(gate)
 
 
 class FeedForward(nn.Module):
-    """Linear to 8D, GEGLU, dropout, linear back to D."""
-
     def __init__(self, dim: int):
         super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(dim, 8 * dim), GEGLU(), Dropout(0.0), nn.Linear(4 * dim, dim)
-        )
+        wide, back = nn.Linear(dim, 8 * dim), nn.Linear(4 * dim, dim)
+        self.net = nn.Sequential(wide, GEGLU(), Dropout(0.0), back)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
-
-
-# --- the model ------------------------------------------------------------------------------
 
 
 class POYO(Network):
@@ -168,29 +148,24 @@ class POYO(Network):
     size: a `Size`, SIZES has them by name. units, sessions: rows of the two embedding tables, row
     0 (no unit, no session) included. outputs: dims of the behaviour. windows: their length and
     the step of the latent grid, whose K embeddings are repeated at the middle of every step:
-    latent_index and latent_timestamps (L,), L = K * length / latent_step (section 2.2).
-    """
+    latent_index and latent_timestamps (L,), L = K * length / latent_step (section 2.2)."""
 
     def __init__(self, *, size, units, sessions, outputs=2, windows=Windows()):  # noqa: B008
-        super().__init__(
-            size=size, units=units, sessions=sessions, outputs=outputs, windows=windows
-        )
+        counts = {"units": units, "sessions": sessions, "outputs": outputs}
+        super().__init__(size=size, windows=windows, **counts)
         dim = size.dim
 
         def block(kind, heads):
-            return (
-                kind(dim=dim, heads=heads),
-                nn.Sequential(nn.LayerNorm(dim), FeedForward(dim)),
-            )
+            feed_forward = nn.Sequential(nn.LayerNorm(dim), FeedForward(dim))
+            return kind(dim=dim, heads=heads), feed_forward
 
         self.token_type_emb = nn.Embedding(4, dim)
         self.latent_emb = nn.Embedding(size.latents_per_step, dim)
         self.rotary_emb = RotaryTime()
         self.dropout = Dropout(0.0)
         self.enc_atn, self.enc_ffn = block(CrossAttention, size.cross_heads)
-        self.proc_layers = nn.ModuleList(
-            nn.Sequential(*block(SelfAttention, size.self_heads)) for _ in range(size.depth)
-        )
+        layers = [nn.Sequential(*block(SelfAttention, size.self_heads)) for _ in range(size.depth)]
+        self.proc_layers = nn.ModuleList(layers)
         self.dec_atn, self.dec_ffn = block(CrossAttention, size.cross_heads)
         self.readout = nn.Linear(dim, outputs)
         for table in (self.token_type_emb, self.latent_emb):
@@ -210,24 +185,15 @@ class POYO(Network):
                 module.dropout = attention
 
     def forward(
-        self,
-        *,
-        input_unit_index: Tensor,
-        input_timestamps: Tensor,
-        input_token_type: Tensor,
-        input_mask: Tensor,
-        session_index: Tensor,
-        output_timestamps: Tensor,
-        output_mask: Tensor,
-        **_,
-    ) -> Tensor:
+        self, *, input_unit_index, input_timestamps, input_token_type, input_mask,
+        session_index, output_timestamps, output_mask, **_,
+    ) -> Tensor:  # fmt: skip
         """Decode a batch of windows; other keys of the batch (targets, weights) are ignored.
 
         input_unit_index, input_token_type: (B, N) int; input_timestamps: (B, N) seconds from the
         window's start; input_mask: (B, N) bool, False is padding. session_index: (B,).
         output_timestamps: (B, Q) seconds, and output_mask: (B, Q) bool. Returns (B, Q, outputs),
-        the decoded behaviour over its scale, 0 where masked.
-        """
+        the decoded behaviour over its scale, 0 where masked."""
         latent_time = self.rotary_emb(self.latent_timestamps)  # (L, K/4)
         z = self.latent_emb(self.latent_index)  # (L, D), the same for every window
         unit, kind = input_unit_index[input_mask], input_token_type[input_mask]  # (n,)
@@ -253,15 +219,8 @@ class POYO(Network):
         """Latents (L, D) gather B windows' keys and values (n, 2HK), `lengths` of each, whose
         times are token_time (n, K/4): -> (B, L, D). `tokens` may be overwritten."""
         q = self.enc_atn.queries(z)[None]  # (1, L, HK)
-        out = attend_(
-            q,
-            tokens[None],
-            latent_time,
-            token_time,
-            lengths=lengths,
-            dropout=self.enc_atn.p,
-            rotate_values=self.enc_atn.rotate_values,
-        )
+        how = {"dropout": self.enc_atn.p, "rotate_values": self.enc_atn.rotate_values}
+        out = attend_(q, tokens[None], latent_time, token_time, lengths=lengths, **how)
         z = z + self.enc_atn.to_out(out)
         return z + self.enc_ffn(z)
 
@@ -273,19 +232,11 @@ class POYO(Network):
         return z
 
     def decode(self, z, latent_time, session_index, timestamps, mask) -> Tensor:
-        """Queries, a session (B,) at times (B, Q), read the latents (B, L, D): -> (m, outputs).
-
-        m: the queries that `mask` (B, Q) keeps.
-        """
+        """Queries, a session (B,) at times (B, Q), read the latents (B, L, D): -> (m, outputs),
+        for the m queries that `mask` (B, Q) keeps."""
         session = self.session_emb(session_index)[:, None]  # (B, 1, D)
         q = self.dec_atn.queries(session).repeat(1, timestamps.shape[1], 1)  # (B, Q, HK)
-        out = attend_(
-            q,
-            self.dec_atn.keys_values(z),
-            self.rotary_emb(timestamps),
-            latent_time,
-            dropout=self.dec_atn.p,
-            rotate_values=False,
-        )
+        kv, time = self.dec_atn.keys_values(z), self.rotary_emb(timestamps)
+        out = attend_(q, kv, time, latent_time, dropout=self.dec_atn.p, rotate_values=False)
         o = (session + self.dec_atn.to_out(out))[mask]  # (m, D)
         return self.readout(o + self.dec_ffn(o))

@@ -11,57 +11,8 @@ from .config import EmbeddingRecipe
 BETAS = 0.9, 0.99  # of AdamW
 
 
-class Lamb(Optimizer):
-    """LAMB as the reference code trains POYO (You et al. 2020; torch_brain's SparseLamb).
-
-    No bias correction; the decay joins the Adam step; each tensor's step is scaled by
-    ||w|| (at most 10) / ||step||. In groups with sparse=True only rows with a gradient move, and
-    the moments of the other rows are forgotten: a unit absent from the batch does not drift.
-    """
-
-    def __init__(self, params, lr: float, betas=(0.9, 0.999), eps=1e-6, weight_decay=1e-4):
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, defaults | {"sparse": False})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._update(p, group)
-
-    def _update(self, p: torch.Tensor, group: dict) -> None:
-        state, (beta1, beta2) = self.state[p], group["betas"]
-        if not state:
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
-        m, v = state["exp_avg"], state["exp_avg_sq"]
-        m.lerp_(p.grad, 1 - beta1)
-        v.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
-        if group["sparse"]:
-            seen = (p.grad != 0).any(1, keepdim=True)  # (rows, 1)
-            m.mul_(seen)
-            v.mul_(seen)
-        update = m / (v.sqrt() + group["eps"])
-        if group["weight_decay"]:
-            update = update + group["weight_decay"] * p
-        weight, step = p.norm().clamp(0, 10), update.norm()  # over all rows, as the reference
-        if group["sparse"]:
-            update = update * seen
-        ratio = torch.where((weight > 0) & (step > 0), weight / step, torch.ones_like(step))
-        p.sub_(group["lr"] * ratio * update)
-
-
-class Muon(Optimizer):
-    """Muon for matrices (Jordan et al. 2024): every step is an orthogonal matrix.
-
-    The momentum is replaced by the nearest matrix with equal singular values, by five
-    Newton-Schulz iterations, scaled so that its elements are as large as Adam's steps (Liu et al.
-    2025): learning rates carry over. As torch.optim.Muon, but in float32, for CPUs that have no
-    fast bfloat16.
-    """
-
-    def __init__(self, params, lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+class _PerTensor(Optimizer):
+    """A step is an `_update` of each tensor alone."""
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -69,6 +20,49 @@ class Muon(Optimizer):
             for p in group["params"]:
                 if p.grad is not None:
                     self._update(p, **group)
+
+
+class Lamb(_PerTensor):
+    """LAMB as the reference code trains POYO (You et al. 2020; torch_brain's SparseLamb).
+    No bias correction; the decay joins the Adam step; each tensor's step is scaled by
+    ||w|| (at most 10) / ||step||. In groups with sparse=True only rows with a gradient move, and
+    the moments of the other rows are forgotten: a unit absent from the batch does not drift."""
+
+    def __init__(self, params, lr: float, betas=(0.9, 0.999), eps=1e-6, weight_decay=1e-4):
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, defaults | {"sparse": False})
+
+    def _update(self, p, *, lr, betas, eps, weight_decay, sparse, **_) -> None:
+        state, (beta1, beta2) = self.state[p], betas
+        if not state:
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+        m, v = state["exp_avg"], state["exp_avg_sq"]
+        m.lerp_(p.grad, 1 - beta1)
+        v.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+        if sparse:
+            seen = (p.grad != 0).any(1, keepdim=True)  # (rows, 1)
+            m.mul_(seen)
+            v.mul_(seen)
+        update = m / (v.sqrt() + eps)
+        if weight_decay:
+            update = update + weight_decay * p
+        weight, step = p.norm().clamp(0, 10), update.norm()  # over all rows, as the reference
+        if sparse:
+            update = update * seen
+        ratio = torch.where((weight > 0) & (step > 0), weight / step, torch.ones_like(step))
+        p.sub_(lr * ratio * update)
+
+
+class Muon(_PerTensor):
+    """Muon for matrices (Jordan et al. 2024): every step is an orthogonal matrix.
+
+    The momentum is replaced by the nearest matrix with equal singular values, by five
+    Newton-Schulz iterations, scaled so that its elements are as large as Adam's steps (Liu et al.
+    2025): learning rates carry over. As torch.optim.Muon, but in float32, for CPUs that have no
+    fast bfloat16."""
+
+    def __init__(self, params, lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     def _update(self, p, *, lr, weight_decay, momentum, **_) -> None:
         state = self.state[p]
@@ -88,11 +82,8 @@ class Muon(Optimizer):
 
 
 def make(groups: dict[str, list[nn.Parameter]], recipe: EmbeddingRecipe) -> list[Optimizer]:
-    """The optimisers of a run over the parameters of `Network.groups`.
-
-    The first group of the first one is the embeddings of units and sessions, the only one that
-    learns by an EmbeddingRecipe.
-    """
+    """The optimisers of a run over `Network.groups`; the first group of the first one is the
+    embeddings, the only one that learns by an EmbeddingRecipe."""
     embeddings = {"params": groups["embeddings"]}
     if not recipe.trains_network:
         lamb = recipe.optimizer == "lamb"
@@ -114,10 +105,8 @@ def make(groups: dict[str, list[nn.Parameter]], recipe: EmbeddingRecipe) -> list
 
 def schedule(recipe: EmbeddingRecipe, step: int) -> tuple[float, float | None]:
     """Factor of the learning rates and, for lamb, β1 at a step.
-
     Rises linearly over `warmup`, holds until `hold`, falls by a cosine to 1 / 10,000. The
-    reference's OneCycleLR also cycles β1 0.95 -> 0.85 -> 0.95, its halves split at `hold`.
-    """
+    reference's OneCycleLR also cycles β1 0.95 -> 0.85 -> 0.95, its halves split at `hold`."""
     last = max(1, recipe.steps - 1)
     rise, hold = recipe.warmup * recipe.steps, recipe.hold * recipe.steps - 1
     falling = min(1.0, max(0.0, (step - hold) / max(1e-9, last - hold)))

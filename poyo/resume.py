@@ -1,7 +1,7 @@
 """Files of tensors, and what a training continues from after it was interrupted.
 
-The resume file lies outside every DVC output, under a name that is a hash of all that determines
-the run, so a changed run never continues from the state of another.
+The resume file lies outside every DVC output. Its name is a hash of all that determines the run,
+so a changed run never continues from the state of another.
 """
 
 import hashlib
@@ -11,7 +11,6 @@ import zipfile
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from . import ROOT, replacing
@@ -43,10 +42,8 @@ def read(path: Path | str) -> dict:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling damaged bytes raises anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path} is not readable (truncated, or another format?): {reason}; "
-            "delete it and make it again"
-        ) from error
+        what = f"{path} is not readable (truncated, or another format?): {reason}"
+        raise CheckpointError(f"{what}; delete it and make it again") from error
 
 
 def scratch_dir() -> Path:
@@ -59,24 +56,21 @@ def path_of(
 ) -> Path:
     """The resume file of a run, named by all that determines it: settings, seed, data, first
     weights, and the code that trains."""
-    digest = hashlib.sha256()
     names = [type(recipe).__name__, type(model).__name__, torch.__version__]
-    facts = [*names, asdict(recipe), asdict(windows), seed]
-    digest.update(json.dumps(facts, sort_keys=True).encode())
+    facts = json.dumps([*names, asdict(recipe), asdict(windows), seed], sort_keys=True)
+    digest = hashlib.sha256(facts.encode())
     digest.update(code_of("poyo.train", type(model).__module__).encode())
     for name, value in model.state_dict().items():
         digest.update(name.encode() + value.cpu().numpy().tobytes())
     for session in sessions:
         recording = session.recording
-        digest.update(f"{session.id} {session.readout} {session.row}".encode())
-        digest.update(str(session.delimiters).encode())
-        digest.update(session.unit_rows.tobytes())
+        named = f"{session.id} {session.readout} {session.row} {session.delimiters}"
+        digest.update(named.encode() + session.unit_rows.tobytes())
         arrays = recording.spike_times, recording.spike_units, session.times, session.target
         for array in arrays:
             # the ends and the length tell recordings apart without reading a corpus through
-            digest.update(str(array.shape).encode())
-            digest.update(np.ascontiguousarray(array[:1000]).tobytes())
-            digest.update(np.ascontiguousarray(array[-1000:]).tobytes())
+            ends = array[:1000].tobytes() + array[-1000:].tobytes()
+            digest.update(str(array.shape).encode() + ends)
         for name, spans in sorted((recording.splits | recording.intervals).items()):
             digest.update(name.encode() + spans.tobytes())
     return scratch_dir() / f"{digest.hexdigest()[:16]}.pt"

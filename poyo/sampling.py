@@ -1,7 +1,6 @@
 """Which windows are seen: random ones in training, a regular grid in evaluation; unit dropout.
 
-Everything drawn is a function of (seed, step), never of what was drawn before, so that a resumed
-run sees the same windows as one that was not interrupted.
+What is drawn is a function of (seed, step) alone, so a resumed run sees the same windows.
 """
 
 import numpy as np
@@ -18,23 +17,20 @@ class TrainingWindows:
 
     domains: per session (n, 2). Each epoch an interval of L seconds gives floor(L / length)
     windows, one after the other from a random offset (the one that the offset pushes out is
-    drawn anew); shorter intervals give none. Raises WindowError if there is no window at all.
-    """
+    drawn anew); shorter intervals give none. Raises WindowError if there is no window at all."""
 
     def __init__(self, domains: list[np.ndarray], length: float, seed: int):
         spans = np.concatenate([np.empty((0, 2)), *domains])
         count = ((spans[:, 1] - spans[:, 0] + 1e-9) / length).astype(int)
         session = np.repeat(np.arange(len(domains)), [len(domain) for domain in domains])
         if count.sum() == 0:
-            raise WindowError(
-                f"no train interval of {len(domains)} session(s) is as long as a window "
-                f"({length} s); give longer recordings or set a shorter windows.length"
-            )
+            short = f"no train interval of {len(domains)} session(s) is as long as a window"
+            cure = "give longer recordings or set a shorter windows.length"
+            raise WindowError(f"{short} ({length} s); {cure}")
         self.begin, self.end = (np.repeat(edge, count) for edge in spans.T)  # (W,)
         self.which = np.repeat(session, count)
         self.interval = np.repeat(np.arange(len(spans)), count)
-        first = np.cumsum(count) - count
-        self.nth = np.arange(count.sum()) - first[self.interval]
+        self.nth = np.arange(count.sum()) - (np.cumsum(count) - count)[self.interval]
         self.length, self.seed = length, seed
         self._drawn: dict[int, tuple] = {}
 
@@ -58,8 +54,7 @@ class TrainingWindows:
         """The windows of a step: which (B,), starts (B,)."""
         # Paper: the windows of an epoch that fill no batch are dropped. Here: epochs follow each
         # other without a break, so that a few trials can fill a large batch.
-        position = step * size + np.arange(size)
-        parts = []
+        position, parts = step * size + np.arange(size), []
         for e in np.unique(position // len(self)):
             which, starts = self.epoch(int(e))
             rows = position[position // len(self) == e] % len(self)
@@ -69,29 +64,25 @@ class TrainingWindows:
 
 def grid(domain: np.ndarray, length: float, step: float) -> np.ndarray:
     """Evaluation windows: every `step` seconds in each interval, the last one right-aligned.
-
-    Raises WindowError where an interval is shorter than a window.
-    """
+    Raises WindowError where an interval is shorter than a window."""
     starts = []
     for begin, end in domain:
         if end - begin < length - 1e-6:
+            where = f"the evaluation interval [{begin:.3f}, {end:.3f})"
             raise WindowError(
-                f"the evaluation interval [{begin:.3f}, {end:.3f}) is shorter than a window "
-                f"({length} s); drop it from the split"
+                f"{where} is shorter than a window ({length} s); drop it from the split"
             )
-        regular = np.arange(begin, max(begin, end - length) + 1e-9, step)
         last = end - length
+        regular = np.arange(begin, max(begin, last) + 1e-9, step)
         starts.append(regular if last - regular[-1] < 1e-6 else np.append(regular, last))
     return np.concatenate(starts) if starts else np.empty(0)
 
 
 def keep_probabilities(least: int, mode: int, most: int, peak: float = 4.0) -> np.ndarray:
     """Probabilities of keeping n = least..most units (unit dropout, paper section 2.4).
-
     A triangle of height `peak` at the mode and 1 at both ends. The reference accepts a draw when
     u <= f/(10 q) with a fresh uniform q, so its realised density is a(1 - ln a), a = f/10; these
-    are those.
-    """
+    are those."""
     n = np.arange(least, most + 1)
     f = np.interp(n, [least, mode, most], [1.0, peak, 1.0]) / 10
     p = f * (1 - np.log(f))
@@ -104,9 +95,8 @@ def keep_units(
     """Unit dropout: for each window a (U,) bool of units kept; sessions below `least` keep all."""
     rng = np.random.default_rng(seed)
     least, mode, most = triangle
-    draws = least + rng.choice(
-        most - least + 1, size=len(which), p=keep_probabilities(least, mode, most)
-    )
+    odds = keep_probabilities(least, mode, most)
+    draws = least + rng.choice(len(odds), size=len(which), p=odds)
     kept = []
     for s, n in zip(which, draws):
         total = len(sessions[s].unit_rows)

@@ -4,8 +4,7 @@
                    ├-> the window [now - length, now) -> behaviour
     clock -> decode┘
 
-What does not change from one update to the next is computed once: the keys and values of every
-(unit, token type), before their rotation; the latents and their times; the times asked for.
+What does not change from one update to the next is computed once.
 """
 
 import warnings
@@ -29,19 +28,17 @@ class Stream:
     """One session decoded in time; push spikes as they come, decode when a value is needed.
 
     decoder: its model is put into evaluation mode and not changed; after training it further,
-    make a new stream. session_id: one of its sessions; the units are all that the vocabulary has
-    of that session, and a unit that falls silent is still heard, by its START and END tokens, as
-    in training. at: (Q,) seconds before `now`, in 0..length, at which to decode. 0 is now, where
-    nothing that followed is known yet; at a larger one the model sees what followed, and the
-    value comes that much later.
+    make a new stream. session_id: one of its sessions, with all units the vocabulary has of it; a
+    silent one is still heard by its START and END tokens. at: (Q,) seconds before `now`, in
+    0..length, at which to decode: at 0 nothing that followed is known yet, at a larger one the
+    model sees what followed, and the value comes that much later.
 
-    unknown, late, jumps count what went wrong: spikes of units the session does not have; spikes
-    let go before they took part in any update, as they came when their window was over (or the
-    clock jumped, or too many waited); and jumps of the clock. One thread at a time.
+    unknown, late, jumps count spikes of units the session does not have; spikes let go before any
+    update, as their window was over (or the clock jumped, or too many waited); and jumps of the
+    clock. One thread at a time.
 
     Raises VocabularyError for a session the model does not know, ValueError for `at`, TypeError
-    for a model that is not POYO's chain of tokens, latents and queries.
-    """
+    for a model that is not POYO's chain of tokens, latents and queries."""
 
     def __init__(self, decoder: Decoder, session_id: str, *, at: Sequence[float] = (0.0,)):
         names, self.length = _unit_names(decoder, session_id), decoder.windows.length
@@ -63,19 +60,17 @@ class Stream:
     def _prepare(self, decoder, session_id, rows, at) -> None:
         """Compute what stays the same from update to update; rows: (U,) of the units."""
         model = self._model = decoder.model.eval()
-        device = next(model.parameters()).device
-        units, types = len(rows), torch.tensor([START, END, SPIKE], device=device)
+        device, units = next(model.parameters()).device, len(rows)
         rows = torch.from_numpy(rows).to(device)
-        types = types.repeat_interleave(units)
+        types = torch.tensor([START, END, SPIKE], device=device).repeat_interleave(units)
         self._table = model.token_keys_values(rows.repeat(3), types)  # (3U, 2HK)
         self._ends = torch.arange(2 * units, device=device)  # rows of the START and END tokens
-        times = torch.tensor([0.0, self.length], device=device)
-        self._ends_time = times.repeat_interleave(units)  # (2U,)
+        edges = torch.tensor([0.0, self.length], device=device)
+        self._ends_time = edges.repeat_interleave(units)  # (2U,)
         self._latents = model.latent_emb(model.latent_index)  # (L, D)
         self._latent_time = model.rotary_emb(model.latent_timestamps)  # (L, K/4)
         self._session = torch.from_numpy(decoder.sessions.rows([session_id])).to(device)
-        past = torch.tensor([self.length - t for t in at], device=device)
-        self._output_timestamps = past[None]  # (1, Q)
+        self._output_timestamps = torch.tensor([[self.length - t for t in at]], device=device)
         self._output_mask = torch.ones_like(self._output_timestamps, dtype=torch.bool)
 
     @property
@@ -86,18 +81,16 @@ class Stream:
     def push(self, times: ArrayLike, units: ArrayLike) -> None:
         """Take in spikes at `times` (S,), seconds on the recording's clock, of `units` (S,), ids.
 
-        In any order; late ones count from the next update on as long as they are in its window,
-        early ones wait until they are due. Spikes of units the session does not have are left
-        out, with one warning per unit. Raises ValueError on NaN or infinite times and on
-        differing lengths; nothing of that call is taken in then.
-        """
+        In any order: late ones count from the next update on if they are in its window, early
+        ones wait until they are due. Spikes of units the session does not have are left out, with
+        one warning per unit. Raises ValueError, before anything is taken in, on NaN or infinite
+        times and on differing lengths."""
         times, units = np.asarray(times, dtype=np.float64), np.asarray(units, dtype=str)
         if times.ndim != 1 or times.shape != units.shape:
-            raise ValueError(
-                f"one unit per spike time, please: got times {times.shape}, units {units.shape}"
-            )
+            got = f"got times {times.shape}, units {units.shape}"
+            raise ValueError(f"one unit per spike time, please: {got}")
         if not np.isfinite(times).all():
-            bad = int((~np.isfinite(times)).sum())
+            bad = np.sum(~np.isfinite(times))
             raise ValueError(f"{bad} of {len(times)} spike times are NaN or infinite")
         unit = np.searchsorted(self.unit_ids, units).clip(max=len(self.unit_ids) - 1)
         known = self.unit_ids[unit] == units
@@ -112,35 +105,27 @@ class Stream:
     def decode(self, now: float) -> np.ndarray:
         """Behaviour (Q, D), in the recording's unit, at `now - at` from the last window of spikes.
 
-        The window is [now - length, now): what the model gives offline for the same window and
-        the same times. A clock that goes backwards empties the memory, spikes pushed before this
-        call included, since they belong to another time; one that leaps by more than a window
-        leaves all it held behind. Both warn. Raises ValueError where `now` is not finite.
-        """
-        now = float(now)
+        The window is [now - length, now), the numbers are those of the model offline. A clock that
+        goes backwards empties the memory, spikes pushed before this call included; one that leaps
+        by more than a window leaves all it held behind. Both warn. Raises ValueError where `now`
+        is not finite."""
         if not np.isfinite(now):
             raise ValueError(f"now is {now}; the clock must be finite, in seconds")
-        self._tick(now)
-        start = now - self.length
-        spikes = self._advance(start)
-        with torch.inference_mode():
-            time = torch.from_numpy((spikes["time"] - start).astype(np.float32))
-            unit = torch.from_numpy(spikes["unit"])
-            return self._run(time.to(self._table.device), unit.to(self._table.device))
-
-    def _run(self, time: torch.Tensor, unit: torch.Tensor) -> np.ndarray:
-        """Spikes (n,), seconds from the window's start and unit, -> behaviour (Q, D)."""
+        self._tick(float(now))
+        start = float(now) - self.length
+        spikes, device = self._advance(start), self._table.device
+        time = torch.from_numpy((spikes["time"] - start).astype(np.float32)).to(device)
+        unit = torch.from_numpy(spikes["unit"]).to(device)
         model, latent_time = self._model, self._latent_time
-        rows = torch.cat([self._ends, len(self._ends) + unit])  # (N,), N = 2U + n
-        token_time = model.rotary_emb(torch.cat([self._ends_time, time]))  # (N, K/4)
-        tokens = F.embedding(rows, self._table)  # (N, 2HK), a copy that attention may overwrite
-        z = model.encode(self._latents, latent_time, tokens, token_time, [len(rows)])
-        z = model.process(z, latent_time)  # (1, L, D)
-        queries = (self._session, self._output_timestamps, self._output_mask)
-        decoded = model.decode(z, latent_time, *queries).double().cpu().numpy()
+        with torch.inference_mode():
+            rows = torch.cat([self._ends, len(self._ends) + unit])  # (N,), N = 2U + n
+            token_time = model.rotary_emb(torch.cat([self._ends_time, time]))  # (N, K/4)
+            tokens = F.embedding(rows, self._table)  # (N, 2HK), a copy: it may be overwritten
+            z = model.encode(self._latents, latent_time, tokens, token_time, [len(rows)])
+            z = model.process(z, latent_time)  # (1, L, D)
+            queries = (self._session, self._output_timestamps, self._output_mask)
+            decoded = model.decode(z, latent_time, *queries).double().cpu().numpy()
         return self._readout.restore(decoded)
-
-    # --- which spikes ---
 
     def _advance(self, start: float) -> np.ndarray:
         """Move the window to [start, start + length): its spikes; those before it are let go."""
@@ -171,11 +156,8 @@ class Stream:
         rest = np.argpartition(self._waiting["time"], -(MOST // 2))[-(MOST // 2) :]
         self.late += len(self._waiting) - len(rest)
         self._waiting = self._waiting[rest]
-        warnings.warn(
-            f"more than {MOST} spikes wait for their update: the oldest are forgotten; call "
-            "decode in time, or push less far ahead",
-            stacklevel=3,
-        )
+        what = f"more than {MOST} spikes wait for their update: the oldest are forgotten"
+        warnings.warn(f"{what}; call decode in time, or push less far ahead", stacklevel=3)
 
     def _leave_out(self, units: np.ndarray) -> None:
         """Count the spikes of unknown units (S,), and name the units not named before."""
@@ -184,11 +166,8 @@ class Stream:
         self._named.update(new)
         if new:
             names = ", ".join(new[:8]) + (f" and {len(new) - 8} more" if len(new) > 8 else "")
-            warnings.warn(
-                f"not among the {len(self.unit_ids)} units the model knows of this session: "
-                f"{names}; their spikes are left out",
-                stacklevel=3,
-            )
+            what = f"not among the {len(self.unit_ids)} units the model knows of this session"
+            warnings.warn(f"{what}: {names}; their spikes are left out", stacklevel=3)
 
 
 def _unit_names(decoder: Decoder, session_id: str) -> list[str]:
@@ -199,8 +178,6 @@ def _unit_names(decoder: Decoder, session_id: str) -> list[str]:
     names = [name for name in decoder.units.names if name.startswith(prefix)]
     names = [name for name in names if not name.startswith(others)]  # of "a", not of "a/b"
     if session_id not in known or not names:
-        raise VocabularyError(
-            f"the model has no session {session_id!r} with units to decode; it knows "
-            f"{', '.join(map(repr, known)) or 'none'}"
-        )
+        what = f"the model has no session {session_id!r} with units to decode"
+        raise VocabularyError(f"{what}; it knows {', '.join(map(repr, known)) or 'none'}")
     return names

@@ -39,9 +39,8 @@ def run(function: Callable, items: Iterable) -> list:
 
 
 def processes(function: Callable, items: Iterable) -> list:
-    """As `run`, with a process for each thread there would be: for trainings of their own, which
-    as threads wait for each other's Python. On a GPU, one after the other.
-    """
+    """As `run`, with a process for each thread there would be: for whole trainings, which as
+    threads wait for each other's Python. On a GPU, one after the other."""
     if _pool is None:
         use(torch.get_num_threads())
 
@@ -52,8 +51,7 @@ def processes(function: Callable, items: Iterable) -> list:
     count = 1 if torch.cuda.is_available() else _count
     if count == 1:
         return [function(item) for item in items]
-    work = joblib.Parallel(n_jobs=count, batch_size=1)
-    return work(joblib.delayed(alone)(item) for item in items)
+    return joblib.Parallel(count, batch_size=1)(joblib.delayed(alone)(item) for item in items)
 
 
 def chunks(n: int, device: torch.device) -> list[slice]:

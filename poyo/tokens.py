@@ -1,8 +1,8 @@
 """A window of a recording becomes tokens, latents and queries; many windows become one batch.
 
 Every spike is one token: its unit and its time (paper, section 2.1). Each unit also gets a START
-and an END token, so that a silent unit is heard to be silent. Batches are cut from sorted arrays
-by binary search, with no Python loop over spikes or units.
+and an END token, so that a silent unit is heard. Batches are cut from sorted arrays by binary
+search, with no Python loop over spikes or units.
 """
 
 import warnings
@@ -22,21 +22,17 @@ SPIKE, START, END = 0, 1, 2  # rows of the token-type embedding
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Session:
-    """A recording with its readout and its rows in the vocabularies, ready to be cut.
-
-    times: (T,) seconds of the behaviour samples; target: (T, D) in the recording's unit.
-    delimiters: whether units get START and END tokens.
-    """
+    """A recording with its readout and its rows in the vocabularies, ready to be cut."""
 
     recording: Recording
     readout: Readout
     row: int
     unit_rows: np.ndarray  # (U,)
-    times: np.ndarray
-    target: np.ndarray
+    times: np.ndarray  # (T,) seconds of the behaviour samples
+    target: np.ndarray  # (T, D) in the recording's unit
     weight_edges: np.ndarray  # (E,) where the loss weight changes, and the E + 1 weights between
     weight_values: np.ndarray
-    delimiters: bool = True
+    delimiters: bool = True  # whether units get START and END tokens
 
     @property
     def id(self) -> str:
@@ -49,9 +45,8 @@ class Session:
     def evaluated(self, times: np.ndarray) -> np.ndarray:
         """(T,) bool: which samples count for R²."""
         name = self.readout.evaluate
-        if name is None:
-            return np.ones(len(times), dtype=bool)
-        return contains(self.recording.intervals[name], times)
+        spans = self.recording.intervals[name] if name else None
+        return np.ones(len(times), dtype=bool) if spans is None else contains(spans, times)
 
     def check_learnable(self, domain: np.ndarray) -> None:
         """Raise RecordingError unless some sample in `domain` (n, 2) counts in the loss."""
@@ -59,44 +54,32 @@ class Session:
             counts = self.weights(np.asarray(self.times[lo:hi])) > 0
             if (np.isfinite(self.target[lo:hi]).all(1) & counts).any():
                 return
-        raise RecordingError(
-            f"session {self.id!r}: no sample in its train split counts in the loss: all are NaN "
-            f"or weigh nothing; look at {self.readout.target} and at the intervals that weigh, "
-            f"{', '.join(self.readout.weights) or 'none'}"
-        )
+        what = "no sample in its train split counts in the loss: all are NaN or weigh nothing"
+        cure = f"look at {self.readout.target} and at the intervals that weigh"
+        weighing = ", ".join(self.readout.weights) or "none"
+        raise RecordingError(f"session {self.id!r}: {what}; {cure}, {weighing}")
 
 
 def prepare(
     recording: Recording, readout: Readout, units: Vocabulary, sessions: Vocabulary
 ) -> Session:
     """Give a recording its rows and its target. Unknown names and missing targets raise."""
+    session = f"session {recording.session_id!r}"
     if readout.evaluate is not None and readout.evaluate not in recording.intervals:
-        raise RecordingError(
-            f"session {recording.session_id!r} has no interval {readout.evaluate!r} to evaluate "
-            f"on; it has {sorted(recording.intervals)}"
-        )
+        what = f"no interval {readout.evaluate!r} to evaluate on"
+        raise RecordingError(f"{session} has {what}; it has {sorted(recording.intervals)}")
     times, target = recording.series(readout.target)
-    bad = sum(
-        int((~np.isfinite(target[i : i + 100_000])).any(1).sum())
-        for i in range(0, len(target), 100_000)
-    )
-    if bad:
-        warnings.warn(
-            f"session {recording.session_id!r}: {bad} of {len(target)} samples of "
-            f"{readout.target} are NaN; they count neither in the loss nor in R²",
-            stacklevel=2,
-        )
+    blocks = (target[i : i + 100_000] for i in range(0, len(target), 100_000))
+    if bad := sum(int((~np.isfinite(block)).any(1).sum()) for block in blocks):
+        what = f"{bad} of {len(target)} samples of {readout.target} are NaN"
+        cost = "they count neither in the loss nor in R²"
+        warnings.warn(f"{session}: {what}; {cost}", stacklevel=2)
     edges, values = _weights(recording, readout)
+    row, unit_rows = sessions.rows([recording.session_id])[0], units.rows(recording.unit_names)
     return Session(
-        weight_edges=edges,
-        weight_values=values,
-        recording=recording,
-        readout=readout,
-        row=int(sessions.rows([recording.session_id])[0]),
-        unit_rows=units.rows(recording.unit_names),
-        times=times,
-        target=target,
-    )
+        recording=recording, readout=readout, row=int(row), unit_rows=unit_rows, times=times,
+        target=target, weight_edges=edges, weight_values=values,
+    )  # fmt: skip
 
 
 def _weights(recording: Recording, readout: Readout) -> tuple[np.ndarray, np.ndarray]:
@@ -109,27 +92,19 @@ def _weights(recording: Recording, readout: Readout) -> tuple[np.ndarray, np.nda
     return edges, values
 
 
-def tokenize(
-    sessions: list[Session],
-    which: np.ndarray,
-    starts: np.ndarray,
-    length: float,
-    keep: list[np.ndarray] | None = None,
-    queries: int | None = None,
-) -> dict[str, Tensor]:
+def tokenize(sessions, which, starts, length, keep=None, queries=None) -> dict[str, Tensor]:
     """Cut and tokenise B windows [start, start + length) of sessions[which] into one batch.
 
-    which: (B,) int, starts: (B,) seconds. keep: for each window a (U,) bool of the units that
-    survive unit dropout, None keeps all. queries: a window with more behaviour samples is thinned
-    evenly to at most as many, None keeps all. Returns, padded to the longest window (N a multiple
-    of 8), all but `index` ready for the model and the loss:
+    sessions: a list of Session; which: (B,) int; starts: (B,), length: seconds. keep: for each
+    window a (U,) bool of the units that survive unit dropout, None keeps all. queries: a window
+    with more behaviour samples is thinned evenly to at most as many, None keeps all. Returns,
+    padded to the longest window (N a multiple of 8), all but `index` ready for the model and loss:
 
         input_unit_index, input_token_type (B, N) int64, input_timestamps (B, N) float32 seconds
         from the window's start, input_mask (B, N) bool, session_index (B,), output_timestamps
         (B, Q), output_mask (B, Q) False for padding and for NaN samples, target (B, Q, D) over
         the readout's scale, weight (B, Q) 0 where masked, index (B, Q) row of the sample in its
-        session.
-    """
+        session."""
     inputs, outputs = [], []
     for i, (s, start) in enumerate(zip(which, starts)):
         session = sessions[s]
@@ -139,15 +114,10 @@ def tokenize(
         times = np.asarray(session.times[rows])
         target = session.readout.normalize(np.asarray(session.target[rows], dtype=np.float64))
         finite = np.isfinite(target).all(1)
-        outputs.append(
-            {
-                "output_timestamps": (times - start).astype(np.float32),
-                "output_mask": finite,
-                "target": np.where(finite[:, None], target, 0.0).astype(np.float32),
-                "weight": session.weights(times) * finite,
-                "index": np.arange(lo, hi, rows.step),
-            }
-        )
+        row = {"output_timestamps": (times - start).astype(np.float32), "output_mask": finite}
+        row["target"] = np.where(finite[:, None], target, 0.0).astype(np.float32)
+        row["weight"] = session.weights(times) * finite
+        outputs.append(row | {"index": np.arange(lo, hi, rows.step)})
     batch = _pad(inputs, multiple=8) | _pad(outputs)
     batch["session_index"] = torch.tensor([sessions[s].row for s in which])
     return batch
@@ -167,11 +137,10 @@ def _tokens(session: Session, start: float, length: float, keep: np.ndarray | No
         if len(spikes) == 0:  # attention needs something to read: a spike of row 0, no unit
             spikes, time = np.zeros(1, dtype=rows.dtype), np.zeros(1)
     n, u = len(spikes), len(rows)
+    times = [np.zeros(u), np.full(u, length), time]
     return {
         "input_unit_index": np.concatenate([rows, rows, spikes]),
-        "input_timestamps": np.concatenate(
-            [np.zeros(u), np.full(u, length), time], dtype=np.float32
-        ),
+        "input_timestamps": np.concatenate(times, dtype=np.float32),
         "input_token_type": np.repeat([START, END, SPIKE], [u, u, n]),
         "input_mask": np.ones(2 * u + n, dtype=bool),
     }

@@ -1,7 +1,7 @@
 """One training loop for every decoder: pretraining, adapting, one's own recording.
 
-Every step is a function of (seed, step) and of the state saved with it, so a run that was killed
-and started again ends with the same bytes as one that was not.
+Every step is a function of (seed, step) and the saved state, so a run that was killed and started
+again ends with the same bytes as one that was not.
 """
 
 import sys
@@ -32,11 +32,9 @@ def gradients(
     model: Network, part: Callable[[slice], dict[str, Tensor]], n: int, seed: tuple[int, ...]
 ) -> float:
     """Loss of a batch of n windows and, in the parameters' .grad, its gradients.
-
     The loss is the weighted mean squared error (paper, section 2.3): mean over the dims, times
     the weight of the sample, over the sum of all weights. part: gives the batch of some of the
-    windows; it is called from several threads. seed: of the dropout.
-    """
+    windows; it is called from several threads. seed: of the dropout."""
     where = next(model.parameters()).device
     learning = [p for p in model.parameters() if p.requires_grad]
 
@@ -59,21 +57,15 @@ def gradients(
 
 
 def fit(
-    decoder: Decoder,
-    recordings: list[Recording],
-    recipe: EmbeddingRecipe,
-    *,
-    seed: int = 0,
-    label: str = "",
+    decoder: Decoder, recordings: list[Recording], recipe: EmbeddingRecipe, *, seed=0, label=""
 ) -> History:
     """Train a decoder in place on the train split of recordings it knows.
 
     The network learns, too, if the recipe is a `Recipe`. The decoder ends with the weights that
     were best on validation (paper, appendix), where there is a GPU on that. Progress goes to
-    stderr. The state is saved while it runs; an interrupted run continues where it was when
-    called again alike. Raises WindowError where no window fits, RecordingError where no sample
-    counts in the loss, FloatingPointError where the loss is no longer finite.
-    """
+    stderr. An interrupted run continues where it was when called again alike. Raises WindowError
+    where no window fits, RecordingError where no sample counts in the loss, FloatingPointError
+    where the loss is no longer finite."""
     model, windows = decoder.model.to(device()), decoder.windows
     model.set_dropout(*recipe.dropout)
     sessions = [decoder.session(recording) for recording in recordings]
@@ -103,9 +95,8 @@ def fit(
         optim.set_step(optimizers, recipe, step)
         threads.run(lambda step: step(), [optimizer.step for optimizer in optimizers])
         if not np.isfinite(losses[-1]):
-            raise FloatingPointError(
-                f"{label}: the loss is {losses[-1]} at step {step}; lower the learning rates"
-            )
+            where = f"{label}: the loss is {losses[-1]} at step {step}"
+            raise FloatingPointError(f"{where}; lower the learning rates")
         step += 1
         if step % recipe.eval_every == 0 or step == recipe.steps:
             r2 = evaluate.scores(model, sessions, "valid", windows)
@@ -116,7 +107,12 @@ def fit(
             losses = []
             _report(label, history[-1], recipe, began, began_at)
         if time.monotonic() - saved > SAVE_EVERY or step == recipe.steps:
-            _save(path, step, history, losses, best, model, optimizers)
+            state = {"step": step, "history": history, "losses": losses, "best": best}
+            states = {
+                "model": model.state_dict(),
+                "optimizers": [o.state_dict() for o in optimizers],
+            }
+            resume.write(path, state | states)
             saved = time.monotonic()
     model.load_state_dict(best)
     freeze(model, False)
@@ -142,40 +138,21 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _report(
-    label: str, row: dict, recipe: EmbeddingRecipe, began: float, began_at: int
-) -> None:
-    seconds = time.monotonic() - began
-    done = row["step"] - began_at
+def _report(label: str, row: dict, recipe: EmbeddingRecipe, began: float, began_at: int) -> None:
+    seconds, done = time.monotonic() - began, row["step"] - began_at
     left = round(seconds / done * (recipe.steps - row["step"]))
     rate = done * recipe.batch_size / seconds
-    say(
-        f"{label}: step {row['step']}/{recipe.steps}  loss {row['loss']:.3f}  "
-        f"valid R² {row['valid_r2']:.3f}  {rate:.0f} windows/s  {left // 60}m{left % 60:02d}s left"
-    )
-
-
-def _save(path: Path, step: int, history: History, losses: list, best, model, optimizers) -> None:
-    resume.write(
-        path,
-        {
-            "step": step,
-            "history": history,
-            "losses": losses,
-            "best": best,
-            "model": model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-        },
-    )
+    so_far = f"loss {row['loss']:.3f}  valid R² {row['valid_r2']:.3f}  {rate:.0f} windows/s"
+    ahead = f"{left // 60}m{left % 60:02d}s left"
+    say(f"{label}: step {row['step']}/{recipe.steps}  {so_far}  {ahead}")
 
 
 def _resume(path: Path, model, optimizers) -> tuple[int, History, list, dict]:
-    if not path.exists():
-        return 0, [], [], {}
     try:
         state = resume.read(path)
     except resume.CheckpointError as error:
-        say(f"starting over: {error}")
+        if path.exists():
+            say(f"starting over: {error}")
         return 0, [], [], {}
     model.load_state_dict(state["model"])
     for optimizer, its in zip(optimizers, state["optimizers"]):

@@ -28,9 +28,9 @@ class Vocabulary:
         names = [name for name in names if name != NA]
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
+            cure = "give every session of the corpus its own session_id"
             raise VocabularyError(
-                f"{len(twice)} names stand twice, among them {twice[0]!r}; give every session of "
-                "the corpus its own session_id"
+                f"{len(twice)} names stand twice, among them {twice[0]!r}; {cure}"
             )
         self.names = [NA, *names]
         self._row = {name: row for row, name in enumerate(self.names)}
@@ -52,14 +52,12 @@ class Vocabulary:
         except KeyError as error:
             close = difflib.get_close_matches(error.args[0], self.names, 1, 0.4)
             hint = f" (closest: {close[0]!r})" if close else ""
-            raise VocabularyError(
-                f"{error.args[0]!r} is not in the vocabulary of {len(self) - 1} names{hint}; "
-                "meet its session with Decoder.adopt and learn its rows"
-            ) from None
+            what = f"{error.args[0]!r} is not in the vocabulary of {len(self) - 1} names{hint}"
+            cure = "meet its session with Decoder.adopt and learn its rows"
+            raise VocabularyError(f"{what}; {cure}") from None
 
 
-def units_and_sessions(recordings: Iterable[Recording]) -> tuple[Vocabulary, Vocabulary]:
+def units_and_sessions(recordings: list[Recording]) -> tuple[Vocabulary, Vocabulary]:
     """The vocabularies of units and of sessions of a corpus."""
-    recordings = list(recordings)
     units = Vocabulary(name for recording in recordings for name in recording.unit_names)
     return units, Vocabulary(recording.session_id for recording in recordings)

@@ -1,6 +1,7 @@
 """What the speed page computes besides time: ratios, floors, two models that are the same one."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -109,23 +110,30 @@ def test_both_models_of_a_pair_drop_as_the_paper_does(decoder, recordings):
     assert pair.ours.enc_atn.dropout == pair.theirs.enc_atn.dropout == 0.2
 
 
-def test_batches_of_files_are_those_of_the_recordings(decoder, recordings, tmp_path):
-    paths = [tmp_path / f"{r.session_id}.h5" for r in recordings]
-    for recording, path in zip(recordings, paths):
-        recording.save(path)
-    known, opened = bench.opened(paths, decoder.windows)
-    ours, expected = bench.batches(known, opened, 4), bench.batches(decoder, recordings, 4)
-    for _ in range(2):
-        got, wanted = next(ours), next(expected)
-        assert all(torch.equal(got[key], wanted[key]) for key in wanted)
-    assert not torch.equal(got["input_timestamps"], next(expected)["input_timestamps"])
+def test_only_embeddings_of_a_frozen_pair_have_gradients(decoder, recordings):
+    pair = bench.Pair(decoder, recordings, 4, frozen=True)
+    pair.gradients(), pair.their_gradients()
+    for model in (pair.ours, pair.theirs):
+        learning = {name for name, p in model.named_parameters() if p.grad is not None}
+        assert learning == {"unit_emb.weight", "session_emb.weight"}
+
+
+def test_batches_go_on_and_drop_units(decoder, recordings):
+    """Dropout keeps START and END tokens of the units it keeps, two for each of two or three."""
+    batches = bench.batches(decoder, recordings, 4, kept=(2, 2, 3))
+    one, other = next(batches), next(batches)
+    assert len(one["session_index"]) == 4
+    assert not torch.equal(one["session_index"], other["session_index"]) or not torch.equal(
+        one["input_unit_index"], other["input_unit_index"]
+    )
+    ends = (one["input_token_type"] != 0).sum(1)
+    assert ((4 <= ends) & (ends <= 6)).all()
 
 
 def test_torch_brain_reads_the_same_files(decoder, recordings, tmp_path):
     for recording in recordings:
         recording.save(tmp_path / f"{recording.session_id}.h5")
-    pair = bench.Pair(decoder, recordings, 4)
-    batches = bench.their_batches(tmp_path, pair.theirs, (30, 100, 300))
+    batches = bench.their_batches(tmp_path, bench.Pair(decoder).theirs, (30, 100, 300))
     units = next(batches)["input_unit_index"]
     assert len(units) == bench.BATCH
     assert set(units.unique().tolist()) == set(range(11))  # none, and 5 of each session
@@ -134,13 +142,12 @@ def test_torch_brain_reads_the_same_files(decoder, recordings, tmp_path):
 def test_too_few_windows_for_a_batch_end_the_batches(decoder, recordings, tmp_path):
     short = bench.crowd("crowd-0", 0, units=5, seconds=12.0)
     short.save(tmp_path / "crowd-0.h5")
-    pair = bench.Pair(decoder, recordings, 4)
-    assert list(bench.their_batches(tmp_path, pair.theirs, (30, 100, 300))) == []
+    assert list(bench.their_batches(tmp_path, bench.Pair(decoder).theirs, (30, 100, 300))) == []
 
 
 def test_operations_are_counted(decoder, recordings):
     pair = bench.Pair(decoder, recordings, 4)
-    both, saved, forward = bench.needs(pair.ours, pair.batch)
+    both, saved, forward = pair.needs(4)
     assert 2 * forward < both < 4 * forward  # a product has two gradients, a table none
     weights = sum(p.numel() for p in pair.ours.parameters())
     assert forward > 2 * weights and saved > 0
@@ -152,7 +159,7 @@ def test_operations_are_counted(decoder, recordings):
 def test_packets_hold_every_spike_once(recordings):
     recording = recordings[0]
     edges = [0.0, 0.5, 3.25, 60.0]
-    packets = [bench.packet(recording, *pair) for pair in zip(edges, edges[1:])]
+    packets = [bench.packet(recording, *pair) for pair in pairwise(edges)]
     times, units = (np.concatenate(parts) for parts in zip(*packets))
     np.testing.assert_array_equal(times, recording.spike_times)
     np.testing.assert_array_equal(units, recording.unit_ids[recording.spike_units])

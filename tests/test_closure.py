@@ -23,6 +23,7 @@ MODULES = {
     "poyo/study/deep/end.py": "from .. import page\nfrom . import nothing\n",
     "poyo/study/page.py": "from ..late import f\n",
     "poyo/study/style.mplstyle": "# words\nfont.size: 9\n\n",
+    "poyo/study/facts.yaml": "# words\nfont.size: 9\n\n",
     "other/__init__.py": "import poyo.leaf\n",
 }
 """A package, and another that is never reached."""
@@ -64,7 +65,8 @@ def of_script(root: Path, text: str) -> str:
             "poyo.study.page poyo.train",
         ),
         ("use('poyo.study.style')", "poyo.study.style.mplstyle"),
-        ("print('poyo.train', 'poyo.study.style ')", ""),
+        ("read(ROOT / 'poyo/study/facts.yaml')", "poyo.study.facts.yaml"),
+        ("print('poyo.train', 'poyo.study.style ', 'poyo/train.py', 'poyo/x.yaml')", ""),
         ("import poyonomics, other, os.path\nfrom numpy import poyo", ""),
         ("# import poyo\n'import poyo'", ""),
     ],
@@ -188,13 +190,24 @@ def test_code_and_what_is_inside_of_strings_counts(root, old, new):
         assert after != before
 
 
-def test_a_comment_of_a_style_sheet_does_not_count(root):
-    text = of_script(root, "use('poyo.study.style')\n")
-    assert text.endswith("# poyo.study.style.mplstyle\nfont.size: 9\n\n")
-    (root / "poyo/study/style.mplstyle").write_text("# prose\n\n  # more\nfont.size: 9\n")
-    assert of_script(root, "use('poyo.study.style')\n") == text
-    (root / "poyo/study/style.mplstyle").write_text("font.size: 8\n")
-    assert of_script(root, "use('poyo.study.style')\n") != text
+@pytest.mark.parametrize(
+    "line, file",
+    [
+        ("use('poyo.study.style')\n", "poyo/study/style.mplstyle"),
+        ("read('poyo/study/facts.yaml')\n", "poyo/study/facts.yaml"),
+    ],
+)
+def test_a_comment_of_a_data_file_does_not_count(root, line, file):
+    text = of_script(root, line)
+    assert text.endswith(f"# {file.replace('/', '.')}\nfont.size: 9\n\n")
+    (root / file).write_text("# prose\n\n  # more\nfont.size: 9\n")
+    assert of_script(root, line) == text
+    (root / file).write_text("font.size: 8\n")
+    assert of_script(root, line) != text
+
+
+def test_the_papers_numbers_count_where_they_are_shown():
+    assert "poyo.study.paper.yaml" in reached(ROOT / "notebooks/11_results.py")
 
 
 def statements(text: str) -> list[list[str]]:

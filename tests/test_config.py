@@ -146,6 +146,12 @@ def test_every_row_of_table_2_tries_as_many_configurations():
         profile.read(changed("baselines.gru.tried", fewer))
 
 
+@pytest.mark.parametrize("key, more", [("finetuning", {"value": []}), ("finetune", {"remove": 1})])
+def test_rates_are_tried_for_every_method_and_no_other(key, more):
+    with pytest.raises(ConfigError, match=r"adapt: tried: expected keys .*, got unit_"):
+        profile.read(changed(f"adapt.tried.{key}", **more))
+
+
 def test_a_configuration_counts_once():
     own = {"lr": TREE["adapt"]["finetune"]["lr"]}
     with pytest.raises(ConfigError, match=r"adapt: tried\.finetune: .* twice"):

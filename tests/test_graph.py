@@ -26,7 +26,7 @@ def reached(*starts: str | Path) -> set[str]:
 
 PATHS = [path.relative_to(ROOT) for path in sorted((ROOT / "poyo").rglob("*.py"))]
 MODULES = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in PATHS]
-REACHED = {module: reached(module) - {module} for module in MODULES}
+REACHED = {module: reached(module) & {*MODULES} - {module} for module in MODULES}
 
 
 def read_params(notebook: str) -> set[str]:

@@ -102,7 +102,7 @@ def test_columns_that_do_not_vary_are_left_out_with_a_warning(tmp_path):
     gaps = np.where(np.arange(200) < 7, np.nan, 3.0)  # constant where it is there
     wide = np.stack([FORCE[:, 0], np.ones(200), FORCE[:, 1], missing, gaps], -1)
     path = write(tmp_path, SPIKES | {"force": wide})
-    with pytest.warns(UserWarning, match=r"mine\.npz: force: column 1, 3, 4 does not vary"):
+    with pytest.warns(UserWarning, match=r"mine\.npz: force: column 1, 3, 4 .* does not vary"):
         recording = read(path, target="force")
     np.testing.assert_array_equal(values(recording), FORCE[:, :2])
     assert len(readout_of(recording).offset) == 2
@@ -138,7 +138,7 @@ def test_another_series_of_a_file_can_be_the_target(saved):
     with h5py.File(saved, "a") as file:
         file["behavior/pos"] = np.c_[FORCE, np.ones(200)]
         file["behavior/grip"] = FORCE[:, 0]
-    with pytest.warns(UserWarning, match="mine: behavior.pos: column 3 does not vary"):
+    with pytest.warns(UserWarning, match="mine: behavior.pos: column 3 .* does not vary"):
         recording = read(saved, target="behavior.pos")
     assert (recording.target, recording.unit) == ("behavior.pos", "")  # the file's is velocity's
     assert readout_of(recording).quantity == "position"

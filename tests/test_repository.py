@@ -9,7 +9,7 @@ from itertools import chain
 import pytest
 from packaging.requirements import Requirement
 
-from poyo import ROOT
+from poyo import ROOT, closure
 from poyo.config import read_yaml
 
 README = (ROOT / "README.md").read_text()
@@ -73,14 +73,16 @@ def test_conda_users_get_the_tested_versions():
     assert environment["dependencies"][-1]["pip"] == ["-c .ci/constraints.txt", "-e .[test]"]
 
 
-def test_every_floor_and_the_style_sheet_are_installed():
+def test_every_floor_and_the_data_files_are_installed():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     packages = {path.parent for path in (ROOT / "poyo").rglob("__init__.py")}
     names = {str(path.relative_to(ROOT)).replace("/", ".") for path in packages}
     assert set(settings["packages"]) == names
-    for path in (ROOT / "poyo").rglob("*.mplstyle"):
+    data = [path for suffix in closure.DATA for path in (ROOT / "poyo").rglob(f"*{suffix}")]
+    assert {"style.mplstyle", "paper.yaml"} <= {path.name for path in data}
+    for path in data:
         package = str(path.parent.relative_to(ROOT)).replace("/", ".")
-        assert settings["package-data"][package] == ["*.mplstyle"]
+        assert f"*{path.suffix}" in settings["package-data"][package]
 
 
 # --- the README -------------------------------------------------------------------------------

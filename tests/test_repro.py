@@ -35,7 +35,7 @@ def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     return subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=600,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=1800,
     )  # fmt: skip
 
 

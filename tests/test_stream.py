@@ -31,7 +31,10 @@ def untrained(recording: Recording, windows: Windows, size: str = "laptop") -> D
     model = POYO(size=SIZES[size], units=len(units), sessions=len(sessions), windows=windows)
     for table in (model.unit_emb, model.session_emb, model.token_type_emb, model.latent_emb):
         torch.nn.init.normal_(table.weight)
-    torch.nn.init.normal_(model.readout.weight, std=1.0)
+    with torch.no_grad():
+        for matrix in model.groups()["matrices"]:
+            matrix *= 2.0  # so that spikes make a difference
+    torch.nn.init.normal_(model.readout.weight, std=0.2)
     readouts = {recording.session_id: replace(readout_of(recording), **UNIT)}
     return Decoder(
         model=model.eval(), units=units, sessions=sessions, windows=windows, readouts=readouts

@@ -1,7 +1,4 @@
-"""What a simulated animal does: strokes of the hand, and the tasks that ask for them.
-
-Not for: the neurons that go with it (`simulate`).
-"""
+"""What a simulated animal does: strokes of the hand, and the tasks that ask for them."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,8 +13,7 @@ class Behaviour:
 
     strokes: rows of onset and duration in s, displacement x and y in cm, sideways bulge as a
     share of it. goals: rows of time, x, y; NaN while no target shows. spans: interval name ->
-    rows of [start, end). Tasks below append to all three.
-    """
+    rows of [start, end). Tasks below append to all three."""
 
     def __init__(self, rng: np.random.Generator, centre: np.ndarray, reach: float, tempo: float):
         self.rng, self.hand = rng, centre
@@ -46,10 +42,8 @@ class Behaviour:
 
     def follow(self, onset: float, path: np.ndarray, slowness: float = 1.0) -> float:
         """Reach along the points of `path` (k, 2) in one curve; returns when the hand is at rest.
-
         The stroke to a point begins before the one to the point before it has ended; the sum of
-        such strokes is smooth and cuts the corner.
-        """
+        such strokes is smooth and cuts the corner."""
         end = onset
         for point in path:
             stop = self.move(onset, point, slowness)
@@ -75,10 +69,8 @@ class Behaviour:
 
 
 def draw_mazes(n: int) -> list[np.ndarray]:
-    """Paths around 0, 1 or 2 barriers: (k, 2) points to pass, in reaches from the centre.
-
-    Drawn once for all animals: mazes are the laboratory's. Two barriers make an S.
-    """
+    """Paths around 0, 1 or 2 barriers (two make an S): (k, 2) points to pass, in reaches from the
+    centre. Drawn once for all animals: mazes are the laboratory's."""
     rng, mazes = np.random.default_rng(2012), []
     for i in range(n):
         along = np.linspace(0, 1, 2 + i % 3)[1:, None]
@@ -102,10 +94,8 @@ def center_out(behaviour: Behaviour, seconds: float) -> None:
 
 
 def maze(behaviour: Behaviour, seconds: float) -> None:
-    """Instructed delay, quick curved reach through one of 36 mazes, return.
-
-    The reach is from the onset to the end of the movement, as in the public recordings.
-    """
+    """Instructed delay, quick curved reach through one of 36 mazes, return; the reach is from the
+    onset to the end of the movement, as in the public recordings."""
     for start, go, onset, still, _, end in instructed(behaviour, seconds, MAZES, slowness=0.7):
         phases(behaviour, (start, go), (onset, still), (still, end))
         behaviour.spans["nlb_eval_intervals"].append((onset - 0.05, onset + 0.65))
@@ -120,10 +110,8 @@ def instructed(
     behaviour: Behaviour, seconds: float, paths: list[np.ndarray], slowness: float = 1.0
 ) -> Iterator[tuple[float, ...]]:
     """Trials along one of `paths` each, a tenth of which fail; yields the times of the others.
-
     These are the target's appearance, the go cue, onset and end of the movement, the end of the
-    reach with its hold, the end of the trial.
-    """
+    reach with its hold, the end of the trial."""
     rng, centre, start = behaviour.rng, behaviour.centre, behaviour.rng.uniform(0.3, 0.8)
     paths = [centre + behaviour.reach * path for path in paths]
     while True:

@@ -9,14 +9,12 @@ from .intervals import intervals
 
 
 def write_table(parent: h5py.Group, name: str, columns: dict, kind: str, **attrs) -> h5py.Group:
-    group = parent.create_group(name)
-    text = [key for key, values in columns.items() if np.asarray(values).dtype.kind in "UO"]
+    group, columns = parent.create_group(name), {k: np.asarray(v) for k, v in columns.items()}
+    text = [key for key, values in columns.items() if values.dtype.kind in "UO"]
     group.attrs.update(object=kind, _unicode_keys=np.array(text, dtype="S"), **attrs)
     for key, values in columns.items():
-        values = np.asarray(values)
-        if key in text:
-            values = np.char.encode(values.astype(str))
-        group.create_dataset(key, data=values)
+        data = np.char.encode(values.astype(str)) if key in text else values
+        group.create_dataset(key, data=data)
     return group
 
 
@@ -27,9 +25,8 @@ def write_data(parent: h5py.Group, name: str, **attrs) -> h5py.Group:
 
 
 def write_interval(parent: h5py.Group, name: str, pairs: np.ndarray) -> None:
-    keys = np.array(["start", "end"], dtype="S")
     columns = {"start": pairs[:, 0], "end": pairs[:, 1]}
-    write_table(parent, name, columns, "Interval", timekeys=keys)
+    write_table(parent, name, columns, "Interval", timekeys=np.array([*columns], dtype="S"))
 
 
 def write_series(file: h5py.File, name: str, series: dict, domain: np.ndarray) -> None:
@@ -56,15 +53,12 @@ def read_interval(group: h5py.Group) -> np.ndarray:
 
 
 def read_series(group: h5py.Group, pages: mmap.mmap) -> dict[str, np.ndarray]:
-    series = {
-        key: read_array(data, pages)
-        for key, data in group.items()
-        if isinstance(data, h5py.Dataset) and key != "timestamp_indices_1s"
-    }
+    arrays = {key: data for key, data in group.items() if isinstance(data, h5py.Dataset)}
+    arrays.pop("timestamp_indices_1s", None)
+    series = {key: read_array(data, pages) for key, data in arrays.items()}
     if "sampling_rate" in group.attrs and "timestamps" not in series:
-        n = len(next(iter(series.values())))
-        start = read_interval(group["domain"]).min()
-        series["timestamps"] = start + np.arange(n) / group.attrs["sampling_rate"]
+        seconds = np.arange(len(next(iter(series.values())))) / group.attrs["sampling_rate"]
+        series["timestamps"] = read_interval(group["domain"]).min() + seconds
     return series
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 
-from .recording import Recording, RecordingError
+from .recording import Recording, RecordingError, as_columns, require
 
 SPIKES = "spike_times", "spike_units", "times"
 BINS = "counts", "bin_starts"
@@ -31,18 +31,15 @@ def read(
 
     .h5: the brainsets layout; `target` is a "series.field" of it, by default what the file says.
 
-    Columns of the target that do not vary are left out, with a warning. Raises RecordingError.
-    """
+    Columns of the target that do not vary are left out, with a warning. Raises RecordingError."""
     path, names = Path(path), names or {}
     if path.suffix in (".h5", ".hdf5"):
         return _with_target(Recording.load(path), target, unit)
-    if path.suffix not in (".npz", ".mat"):
-        raise RecordingError(f"{path}: expected a file .h5, .npz or .mat")
-    if unknown := names.keys() - {*SPIKES, *BINS, "trials"}:
-        raise RecordingError(
-            f"names: {', '.join(sorted(unknown))} is none of {', '.join([*SPIKES, *BINS])}, "
-            "trials; say with `target` which array is to be decoded"
-        )
+    require(path.suffix in (".npz", ".mat"), f"{path}: expected a file .h5, .npz or .mat")
+    known = *SPIKES, *BINS, "trials"
+    unknown = ", ".join(sorted(names.keys() - {*known}))
+    none_of = f"names: {unknown} is none of {', '.join(known)}"
+    require(not unknown, f"{none_of}; say with `target` which array is to be decoded")
     try:
         content = dict(np.load(path)) if path.suffix == ".npz" else loadmat(path)
     except Exception as error:  # numpy and scipy raise a dozen kinds on a damaged file
@@ -51,19 +48,14 @@ def read(
     holds = f"{path} holds {', '.join(sorted(k for k in content if not k.startswith('__')))}"
     required = BINS if names.get("counts", "counts") in content else SPIKES
     found = {key: content.get(names.get(key, key)) for key in (*required, "trials")}
-    missing = [key for key in required if found[key] is None]
-    if missing:
-        raise RecordingError(
-            f"{holds}; which of them is {missing[0]!r}? Say so with names={{{missing[0]!r}: ...}}."
-            f" Needed: {', '.join(SPIKES)}, or {', '.join(BINS)}"
-        )
+    missing = next((key for key in required if found[key] is None), None)
+    cure = f"Say so with names={{{missing!r}: ...}}"
+    needed = f"Needed: {', '.join(SPIKES)}, or {', '.join(BINS)}"
+    require(missing is None, f"{holds}; which of them is {missing!r}? {cure}. {needed}")
     target = target or next((key for key in ("velocity", "target") if key in content), "")
-    if target not in content:
-        asked = f"no {target!r}; " if target else ""
-        raise RecordingError(f"{holds}; {asked}which of them is to be decoded? Say target=...")
-    for key in required:
-        if key != "counts":
-            found[key] = found[key].ravel()
+    asked = f"no {target!r}; " if target else ""
+    require(target in content, f"{holds}; {asked}which of them is to be decoded? Say target=...")
+    found |= {key: found[key].ravel() for key in required if key != "counts"}
     times = found[required[-1]]
     values = _varying(_time_first(content[target], len(times)), f"{path}: {target}")
     if found["trials"] is not None:
@@ -83,15 +75,14 @@ def _time_first(values: np.ndarray, n: int) -> np.ndarray:
 
 def _varying(values: np.ndarray, what: str) -> np.ndarray:
     """(T, D) of (T,) or (T, D'): those columns in which something can be decoded."""
-    values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2 or values.dtype.kind not in "fiu":
-        raise RecordingError(f"{what} is {values.dtype} {values.shape}, not numbers (T, D)")
+    values = as_columns(values)
+    numbers = values.ndim == 2 and values.dtype.kind in "fiu"
+    require(numbers, f"{what} is {values.dtype} {values.shape}, not numbers (T, D)")
     varies = np.array([len(np.unique(column[np.isfinite(column)])) > 1 for column in values.T])
-    if not varies.any():
-        raise RecordingError(f"{what} does not vary, nothing can be learned from it")
-    if not varies.all():
-        constant = ", ".join(map(str, np.flatnonzero(~varies)))
-        warnings.warn(f"{what}: column {constant} does not vary and is left out", stacklevel=3)
+    require(varies.any(), f"{what} does not vary, nothing can be learned from it")
+    if constant := ", ".join(map(str, np.flatnonzero(~varies))):
+        left_out = f"{what}: column {constant} (counted from 0) does not vary and is left out"
+        warnings.warn(left_out, stacklevel=3)
     return values if varies.all() else values[:, varies]
 
 

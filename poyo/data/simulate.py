@@ -4,8 +4,7 @@ The embedded default corpus, so that everything runs as cloned. Three levels of 
 random streams of its own: the species (a recurrent network driven by the coming movement), the
 animal (that network perturbed; its pace, workspace and leads), the day (new units, new trials).
 
-Not for: the movement itself (`behaviour`), which animals and days make a corpus (`corpus`), or how
-a session becomes tokens (`tokens`).
+Not for: the movement itself (`behaviour`), or which animals and days make a corpus (`corpus`).
 """
 
 import zlib
@@ -17,7 +16,7 @@ from scipy.signal import lfilter
 
 from .behaviour import PHASES, Behaviour, center_out, maze, random_target, self_paced
 from .intervals import intervals, subtract, union
-from .recording import Recording, split_around, split_trials
+from .recording import CO, MAZE, RT, Recording, split_around, split_trials
 
 STEP = 0.01  # s, of the latent network and of the rates (linear in between)
 TAU = 0.06  # s, time constant of the latent network
@@ -81,47 +80,33 @@ def make_animal(seed: int, name: str) -> Animal:
     )
 
 
-# --- laboratories -----------------------------------------------------------------------------
-
-Task = tuple[Callable[[Behaviour, float], None], dict[str, float]]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Flavour:
     """How a laboratory records; units and frames are those of the public set it imitates.
 
-    tasks: name -> what the animal does, and the recorded areas with their share of the units.
-    """
+    tasks: name -> what the animal does, and the recorded areas with their share of the units."""
 
     hertz: int  # of the behaviour
     unit: float  # of length, in cm
-    neurons: int  # per recorded unit: 1 sorted, 2 threshold crossings
+    neurons: int = 1  # per recorded unit: 1 sorted, 2 threshold crossings
     channels: int = 1  # units as a multiple of those asked for
     # mean firing rates, relative to 7 Hz as of Perich & Miller; by the paper's Table 1 the sorted
     # units of the benchmark fire at 3-4 Hz, Churchland's threshold crossings at 40 (many tokens)
     rate: float = 1.0
     series: str = "cursor"  # what the behaviour is called
-    tasks: dict[str, Task]
+    tasks: dict[str, tuple[Callable[[Behaviour, float], None], dict[str, float]]]
 
 
 MOTOR, SENSORY = {"M1": 0.6, "PMd": 0.4}, {"M1": 0.7, "S1": 0.3}
-TRIALS: dict[str, Task] = {
-    "center_out_reaching": (center_out, MOTOR),
-    "random_target_reaching": (random_target, MOTOR),
-}
-PACED: dict[str, Task] = {"random_target_reaching": (self_paced, SENSORY)}
-MAZE: dict[str, Task] = {"maze": (maze, MOTOR)}
+TRIALS = {CO: (center_out, MOTOR), RT: (random_target, MOTOR)}
+PACED, BARRIERS = {RT: (self_paced, SENSORY)}, {MAZE: (maze, MOTOR)}
+MIXED = BARRIERS | PACED
 FLAVOURS = {
-    "perich": Flavour(hertz=100, unit=1.0, neurons=1, tasks=TRIALS),
+    "perich": Flavour(hertz=100, unit=1.0, tasks=TRIALS),
     "odoherty": Flavour(hertz=250, unit=0.1, neurons=2, tasks=PACED),
-    "churchland": Flavour(hertz=1000, unit=0.1, neurons=2, rate=1.5, tasks=MAZE),
-    "nlb": Flavour(
-        hertz=1000, unit=0.1, neurons=1, channels=2, rate=0.4, series="hand", tasks=MAZE | PACED
-    ),
+    "churchland": Flavour(hertz=1000, unit=0.1, neurons=2, rate=1.5, tasks=BARRIERS),
+    "nlb": Flavour(hertz=1000, unit=0.1, channels=2, rate=0.4, series="hand", tasks=MIXED),
 }
-
-
-# --- neurons ----------------------------------------------------------------------------------
 
 
 def wander(rng: np.random.Generator, steps: int, n: int, tau: float) -> np.ndarray:
@@ -135,10 +120,8 @@ def run_network(
     rng: np.random.Generator, animal: Animal, behaviour: Behaviour, times: np.ndarray
 ) -> np.ndarray:
     """(T, N) in (-1, 1): the latents at times (T,), which are STEP apart.
-
     An area sees the movement as it will be a lead later. Rotation adds memory, tanh saturates and
-    the driving direction turns with posture: no linear filter of the spikes undoes all of that.
-    """
+    the driving direction turns with posture: no linear filter of the spikes undoes all of that."""
     drive, goals = [], np.array(behaviour.goals)
     goal = goals[np.searchsorted(goals[:, 0], times - VISUAL, side="right") - 1, 1:]
     goal = (goal - animal.centre) / animal.reach  # (T, 2), NaN where no target shows
@@ -164,10 +147,8 @@ def fire(
     rng: np.random.Generator, states: np.ndarray, hertz: np.ndarray, loadings: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rates in Hz of n neurons of mean `hertz` (n,), loading (n, N) on the latents (T, N).
-
     Returns (T, n) as fired and (T, n) free of noise. A rate is silent below a threshold and
-    bounded above; slow noise is shared by all units, and so is a gain that drifts over seconds.
-    """
+    bounded above; slow noise is shared by all units, and so is a gain that drifts over seconds."""
     steps, n = len(states), len(hertz)
     sharpness, threshold = rng.uniform(2.0, 4.4, n), rng.normal(0.6, 0.6, n)
     to_slow = 0.45 * rng.standard_normal((3, n))
@@ -183,10 +164,8 @@ def fire(
 
 def spike_train(rng: np.random.Generator, times: np.ndarray, rate: np.ndarray) -> np.ndarray:
     """(S,) spike times of a neuron whose rate (T,) in Hz is linear between times (T,).
-
     Gamma intervals in rescaled time (more regular than Poisson) fall on no grid. A spike within
-    the refractory period of the one before is not fired.
-    """
+    the refractory period of the one before is not fired."""
     mass = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) * (STEP / 2))])
     spikes = np.cumsum(rng.gamma(1.5, 1 / 1.5, int(mass[-1] + 6 * np.sqrt(mass[-1]) + 10)))
     spikes = np.interp(spikes[spikes < mass[-1]], mass, times)
@@ -194,9 +173,6 @@ def spike_train(rng: np.random.Generator, times: np.ndarray, rate: np.ndarray) -
         near[1:] &= ~near[:-1]  # once the first of a run is gone, the next may be late enough
         spikes = spikes[np.append(True, ~near)]
     return spikes
-
-
-# --- a session ------------------------------------------------------------------------------
 
 
 def simulate(
@@ -217,8 +193,7 @@ def simulate(
     at 1 kHz, twice as many units, sorted). `behavior["cursor"]`, in "nlb" "hand", has pos, vel
     and acc; `Recording.units` has what no laboratory sees: area, rate_hz, lag_s (positive: before
     the movement), preferred_direction in radians and tuning_depth, the cosine modulation at the
-    root mean square speed as a share of the mean rate.
-    """
+    root mean square speed as a share of the mean rate."""
     if flavour not in FLAVOURS:
         raise ValueError(f"no flavour {flavour!r}; known: {', '.join(FLAVOURS)}")
     lab = FLAVOURS[flavour]
@@ -269,7 +244,9 @@ def simulate(
         slopes[:, leads == lead] = np.linalg.lstsq(vel, clean[:, leads == lead])[0]
     stamps = np.arange(round(seconds * lab.hertz)) / lab.hertz
     hand = dict(zip(("pos", "vel", "acc"), behaviour.at(stamps)))  # in cm
-    speed = np.hypot(*hand["vel"].std(0))
+    facts = {"area": area, "rate_hz": clean.mean(0), "lag_s": leads + jitter}
+    facts["preferred_direction"] = np.arctan2(slopes[1], slopes[0])
+    facts["tuning_depth"] = np.hypot(*slopes) * np.hypot(*hand["vel"].std(0)) / clean.mean(0)
     return Recording(
         session_id=f"{animal}_day{day:02d}_{task}",
         subject=animal,
@@ -278,13 +255,7 @@ def simulate(
         spike_times=spikes[order],
         spike_units=spike_units[order],
         unit_ids=np.array([f"{area[i]}/elec{electrode[i]}/unit_{i}" for i in range(n)]),
-        units={
-            "area": area,
-            "rate_hz": clean.mean(0),
-            "lag_s": leads + jitter,
-            "preferred_direction": np.arctan2(slopes[1], slopes[0]),
-            "tuning_depth": np.hypot(*slopes) * speed / clean.mean(0),
-        },
+        units=facts,
         behavior={lab.series: {"timestamps": stamps} | {k: v / lab.unit for k, v in hand.items()}},
         domain=domain,
         splits=splits,

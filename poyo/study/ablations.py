@@ -1,7 +1,6 @@
 """POYO with one thing taken away at a time, each variant trained from scratch like the full model.
 
-A `Setup` says all that determines a training; a variant is a function from the full model's setup
-to its own. `VARIANTS` is the study.
+A variant is a function from the full model's setup to its own. `VARIANTS` is the study.
 """
 
 import math
@@ -39,21 +38,13 @@ class Setup:
 
 
 def few(recordings: list[Recording], n: int) -> list[Recording]:
-    """The first n sessions of each task of the first dataset.
-
-    Of their test trials those stay that the longest window fits in: every variant is scored on
-    the same samples.
-    """
+    """The first n sessions of each task of the first dataset, test trials of LONGEST or more."""
     first, chosen = [r for r in recordings if r.brainset == recordings[0].brainset], []
-    for task in dict.fromkeys(recording.task for recording in first):
-        for r in [recording for recording in first if recording.task == task][:n]:
-            test = r.splits["test"]
-            test = test[test[:, 1] - test[:, 0] >= LONGEST - 1e-6]
-            chosen.append(replace(r, splits=r.splits | {"test": test}))
+    for task in dict.fromkeys(r.task for r in first):
+        for r in [r for r in first if r.task == task][:n]:
+            long = np.diff(r.splits["test"])[:, 0] >= LONGEST - 1e-6
+            chosen.append(replace(r, splits=r.splits | {"test": r.splits["test"][long]}))
     return chosen
-
-
-# --- spikes ---------------------------------------------------------------------------------
 
 
 def jitter(recording: Recording, sd: float, seed: int) -> Recording:
@@ -71,11 +62,8 @@ def _moved(recording: Recording, times: np.ndarray) -> Recording:
     """The recording with its spikes at `times` (S,); one that would leave the domain stays."""
     times = np.where(contains(recording.domain, times), times, recording.spike_times)
     order = np.argsort(times, kind="stable")
-    units = np.asarray(recording.spike_units)[order]
-    return replace(recording, spike_times=times[order], spike_units=units)
-
-
-# --- tokens and models ----------------------------------------------------------------------
+    moved = {"spike_times": times[order], "spike_units": np.asarray(recording.spike_units)[order]}
+    return replace(recording, **moved)
 
 
 class WithoutDelimiters(Decoder):
@@ -103,16 +91,15 @@ class StillValues(POYO):
 
 
 class SinusoidalTime(nn.Module):
-    """Times to features: sines and cosines (Vaswani et al. 2017), periods as in RotaryTime.
+    """Times to sines and cosines (Vaswani et al. 2017), periods as in RotaryTime.
 
-    Of amplitude 0.1: at 1 the time drowns embeddings that start at 0.02, at 0.03 training is
-    slower, too.
+    Amplitude 0.1: at 1 time drowns embeddings that start at 0.02, at 0.03 training is slower.
     """
 
     def __init__(self, dim: int):
         super().__init__()
-        first, last = math.log10(T_MIN), math.log10(T_MAX)
-        period = torch.logspace(first, last, dim // 2, dtype=torch.float64)
+        ends = math.log10(T_MIN), math.log10(T_MAX)
+        period = torch.logspace(*ends, dim // 2, dtype=torch.float64)
         self.register_buffer("omega", (2 * math.pi / period).float())
 
     def forward(self, times: Tensor) -> Tensor:
@@ -122,16 +109,12 @@ class SinusoidalTime(nn.Module):
 
 
 class Sinusoidal(POYO):
-    """Time is added to tokens, latents and queries; nothing turns.
-
-    `forward` is POYO's: the times it hands on are here what is added, and attention gets
-    rotations by nothing.
-    """
+    """Time, as `forward` hands it on, is added to tokens, latents and queries; nothing turns."""
 
     def __init__(self, **options):
         super().__init__(**options)
         self.rotary_emb = SinusoidalTime(self.readout.in_features)
-        still = torch.ones(1, HEAD // 4, dtype=torch.complex64)  # serves any number of times
+        still = torch.ones(1, HEAD // 4, dtype=torch.complex64)  # no turn, at any number of times
         self.register_buffer("still", still, persistent=False)
 
     def token_keys_values(self, unit_index: Tensor, token_type: Tensor) -> Tensor:
@@ -147,89 +130,53 @@ class Sinusoidal(POYO):
 
     def decode(self, z, latent_time, session_index, timestamps, mask) -> Tensor:
         query = self.session_emb(session_index)[:, None] + self.rotary_emb(timestamps)  # (B, Q, D)
-        out = attend_(
-            self.dec_atn.queries(query),
-            self.dec_atn.keys_values(z),
-            self.still,
-            self.still,
-            dropout=self.dec_atn.p,
-            rotate_values=False,
-        )
+        q, kv = self.dec_atn.queries(query), self.dec_atn.keys_values(z)
+        out = attend_(q, kv, self.still, self.still, dropout=self.dec_atn.p, rotate_values=False)
         o = (query + self.dec_atn.to_out(out))[mask]  # (m, D)
         return self.readout(o + self.dec_ffn(o))
 
 
-# --- the study ------------------------------------------------------------------------------
-
-ALL_UNITS = (10**6,) * 3  # unit dropout leaves sessions alone that have fewer units than its least
-Change = Callable[[Setup], Setup]
-
-
-def _with(**fields) -> Change:
-    return lambda setup: replace(setup, **fields)
+def _latents(full: Setup, factor: float) -> Setup:
+    n = round(factor * full.size.latents_per_step)
+    return replace(full, size=replace(full.size, latents_per_step=n))
 
 
-def _within(section: str, **fields) -> Change:
-    return lambda setup: replace(setup, **{section: replace(getattr(setup, section), **fields)})
-
-
-def _latents(factor: float) -> Change:
-    return lambda setup: _within(
-        "size", latents_per_step=round(factor * setup.size.latents_per_step)
-    )(setup)
-
-
-def _context(length: float) -> Change:
+def _context(full: Setup, length: float) -> Setup:
     """Windows of `length` seconds, as many in a step, overlapping as much in evaluation."""
-    return lambda setup: _within(
-        "windows",
-        length=length,
-        eval_step=length * setup.windows.eval_step / setup.windows.length,
-    )(setup)
+    eval_step = length * full.windows.eval_step / full.windows.length
+    return replace(full, windows=replace(full.windows, length=length, eval_step=eval_step))
 
 
-def _spikes(move: Callable[[Recording, Setup], Recording]) -> Change:
-    return lambda setup: replace(setup, recordings=[move(r, setup) for r in setup.recordings])
+def _spikes(full: Setup, move: Callable[..., Recording], *how: float) -> Setup:
+    return replace(full, recordings=[move(r, *how) for r in full.recordings])
 
 
-def _jitter(sd: float) -> Change:
-    return _spikes(lambda recording, setup: jitter(recording, sd, setup.seed))
-
-
-def _bins(width: float) -> Change:
-    return _spikes(lambda recording, setup: binned(recording, width))
-
-
-VARIANTS: dict[str, Change] = {
-    "full": _with(),
-    "no delimiters": _with(kind=WithoutDelimiters),
-    "values not rotated": _with(model=StillValues),
-    "sinusoidal time": _with(model=Sinusoidal),
-    "no unit dropout": _within("recipe", unit_dropout=ALL_UNITS),
-    "one session row": _with(kind=OneSessionRow),
-    "half the latents": _latents(0.5),
-    "twice the latents": _latents(2),
-    "0.5 s windows": _context(0.5),
-    "2 s windows": _context(LONGEST),
-    "jitter 1 ms": _jitter(0.001),
-    "jitter 10 ms": _jitter(0.010),
-    "jitter 100 ms": _jitter(0.100),
-    "bins of 5 ms": _bins(0.005),
-    "bins of 20 ms": _bins(0.020),
-    "bins of 50 ms": _bins(0.050),
+ALL = (10**6,) * 3  # unit dropout leaves sessions alone that have fewer units than its least
+VARIANTS: dict[str, Callable[[Setup], Setup]] = {
+    "full": lambda full: full,
+    "no delimiters": lambda full: replace(full, kind=WithoutDelimiters),
+    "values not rotated": lambda full: replace(full, model=StillValues),
+    "sinusoidal time": lambda full: replace(full, model=Sinusoidal),
+    "no unit dropout": lambda full: replace(full, recipe=replace(full.recipe, unit_dropout=ALL)),
+    "one session row": lambda full: replace(full, kind=OneSessionRow),
+    "half the latents": lambda full: _latents(full, 0.5),
+    "twice the latents": lambda full: _latents(full, 2),
+    "0.5 s windows": lambda full: _context(full, 0.5),
+    "2 s windows": lambda full: _context(full, LONGEST),
+    "jitter 1 ms": lambda full: _spikes(full, jitter, 0.001, full.seed),
+    "jitter 10 ms": lambda full: _spikes(full, jitter, 0.010, full.seed),
+    "jitter 100 ms": lambda full: _spikes(full, jitter, 0.100, full.seed),
+    "bins of 5 ms": lambda full: _spikes(full, binned, 0.005),
+    "bins of 20 ms": lambda full: _spikes(full, binned, 0.020),
+    "bins of 50 ms": lambda full: _spikes(full, binned, 0.050),
 }
 """What is changed of the full model's setup, by name. Spikes move in training and test alike."""
 
 
 def build(setup: Setup) -> Decoder:
     """The untrained decoder of a setup, its weights drawn from the seed."""
-    return setup.kind.new(
-        setup.recordings,
-        size=setup.size,
-        windows=setup.windows,
-        seed=setup.seed,
-        model=setup.model,
-    )
+    network = {"model": setup.model, "size": setup.size, "windows": setup.windows}
+    return setup.kind.new(setup.recordings, seed=setup.seed, **network)
 
 
 def run(variant: str, full: Setup) -> dict[str, float]:

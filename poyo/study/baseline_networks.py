@@ -8,29 +8,11 @@ from ..dropout import Dropout
 from .profile import Baselines, LFADSNetwork, Network
 
 
-class Standard(nn.Module):
-    """Square-rooted counts, each unit over its standard deviation in `seen` (N, T, U)."""
-
-    def __init__(self, seen: Tensor):
-        super().__init__()
-        self.register_buffer("mean", seen.sqrt().mean((0, 1)))
-        self.register_buffer("spread", seen.sqrt().std((0, 1)) + 0.1)  # a silent unit stays 0
-
-    def forward(self, counts: Tensor) -> Tensor:
-        return (counts.sqrt() - self.mean) / self.spread
-
-
-def resting(seen: Tensor) -> Tensor:
-    """The logarithm of each unit's mean count (U,), from which log-rates start."""
-    return (seen.mean((0, 1)) + 1e-3).log()
-
-
 class Baseline(nn.Module):
-    """What a network promises to those who train it and decode with it.
+    """Built from `seen`, counts (N, T, U) of the train split, for a target of `outputs` dims D.
 
-    Built from `seen`, counts (N, T, U) of the train split. forward: counts (B, pad + T + pad, U)
-    -> (B, T, F), what it says of each bin: the target's F = D normalised dimensions where
-    `supervised`, else features from which a linear readout decodes.
+    forward: counts (B, pad + T + pad, U) -> (B, T, F), what it says of each bin: the target's
+    F = D normalised dimensions where `supervised`, else features for a linear readout.
 
     bin: s, its width. pad: bins that it reads beyond a window, on each side. every: in training
     it answers for each so many-th bin alone. supervised: whether its loss sees behaviour.
@@ -40,17 +22,21 @@ class Baseline(nn.Module):
 
     def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
         super().__init__()
-        self.bin = params.bin
-        self.inputs = nn.Sequential(Standard(seen), Dropout(config.dropout))
+        self.bin, self.dropout = params.bin, Dropout(config.dropout)
+        self.mean, self.spread = seen.sqrt().mean((0, 1)), seen.sqrt().std((0, 1))
+        self.resting = (seen.mean((0, 1)) + 1e-3).log()  # (U,), from which log-rates start
+
+    def standard(self, counts: Tensor) -> Tensor:
+        """Square-rooted counts, each unit over its standard deviation in `seen`."""
+        return (counts.sqrt() - self.mean) / (self.spread + 0.1)  # a silent unit stays 0
 
     def loss(self, counts, target, weight, generator, progress) -> Tensor:
-        """The loss of windows: POYO's, unless a network has its own.
+        """POYO's loss of target (B, T / every, D) under weight (B, T / every).
 
-        target: (B, T / every, D), weight: (B, T / every), both None where not supervised.
-        generator: of what a loss draws. progress: of training, 0 to 1.
+        Others, where not supervised, get None for both, and a generator and the progress, 0 to 1.
         """
-        error = (self(counts) - target).square().mean(-1) * weight
-        return error.sum() / weight.sum().clamp_min(1e-8)
+        error = (self(counts) - target).square().mean(-1)
+        return (error * weight).sum() / weight.sum().clamp_min(1e-8)
 
 
 class MLP(Baseline):
@@ -61,15 +47,15 @@ class MLP(Baseline):
     def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
         super().__init__(seen, config, params, outputs)
         self.pad, width = round(params.reach / params.bin), config.width
-        self.net = nn.Sequential(
-            nn.Linear((2 * self.pad + 1) * seen.shape[-1], width),
-            *(nn.ReLU(), Dropout(config.dropout), nn.Linear(width, width)),
-            *(nn.ReLU(), Dropout(config.dropout), nn.Linear(width, outputs)),
-        )
+        layers = [nn.Linear((2 * self.pad + 1) * seen.shape[-1], width)]
+        for size in (width, outputs):
+            layers += nn.ReLU(), Dropout(config.dropout), nn.Linear(width, size)
+        self.net = nn.Sequential(*layers)
 
     def forward(self, counts: Tensor) -> Tensor:
+        x = self.dropout(self.standard(counts))
         step = self.every if self.training else 1
-        return self.net(self.inputs(counts).unfold(1, 2 * self.pad + 1, step).flatten(2))
+        return self.net(x.unfold(1, 2 * self.pad + 1, step).flatten(2))
 
 
 class GRU(Baseline):
@@ -81,7 +67,7 @@ class GRU(Baseline):
         self.readout = nn.Sequential(Dropout(config.dropout), nn.Linear(2 * config.width, outputs))
 
     def forward(self, counts: Tensor) -> Tensor:
-        return self.readout(self.gru(self.inputs(counts))[0])
+        return self.readout(self.gru(self.dropout(self.standard(counts)))[0])
 
 
 class Block(nn.Module):
@@ -92,9 +78,8 @@ class Block(nn.Module):
         self.heads, self.dropout = heads, Dropout(dropout)
         self.attention_norm, self.to_qkv = nn.LayerNorm(dim), nn.Linear(dim, 3 * dim)
         self.to_out = nn.Linear(dim, dim)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim)
-        )
+        layers = nn.LayerNorm(dim), nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim)
+        self.feed_forward = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         qkv = self.to_qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1))
@@ -115,21 +100,19 @@ class NDTSupervised(Baseline):
         self.readout = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, outputs))
 
     def forward(self, counts: Tensor) -> Tensor:
-        return self.readout(self.blocks(self.embed(self.inputs(counts)) + self.position))
+        x = self.embed(self.dropout(self.standard(counts)))
+        return self.readout(self.blocks(x + self.position))
 
 
 class NDT(NDTSupervised):
-    """The Neural Data Transformer (Ye & Pandarinath 2021): rates from masked bins, no behaviour.
-
-    Its features are the logarithms of the rates, which a linear readout can use at once.
-    """
+    """The Neural Data Transformer (Ye & Pandarinath 2021): log-rates from masked bins."""
 
     supervised = False
     hidden = 0.25  # of the bins are to be guessed, each from the others
 
     def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
         super().__init__(seen, config, params, outputs=seen.shape[-1])
-        self.readout[-1].bias.data = resting(seen)
+        self.readout[-1].bias.data.copy_(self.resting)
 
     def loss(self, counts, target, weight, generator, progress) -> Tensor:
         """Poisson likelihood of hidden bins, most zeroed, the others from another time."""
@@ -141,41 +124,37 @@ class NDT(NDTSupervised):
         return error[(draw < self.hidden).expand_as(error)].mean()
 
 
+def wide(counts: Tensor, bins: int) -> Tensor:
+    """Counts (B, T, U) in bins -> (B, S, U) in steps of `bins` bins, the last filled up with 0."""
+    return F.pad(counts, (0, 0, 0, -counts.shape[1] % bins)).unflatten(1, (-1, bins)).sum(2)
+
+
 class EIT(Baseline):
     """Embedded Interaction Transformer (Liu et al. 2022): along time, then across neurons.
 
-    The first transformer reads each neuron alone, with weights that all neurons share; the second
-    lets the neurons of a step interact. A step is some `bins`, together params.eit_step wide.
+    The first transformer reads each neuron alone, with shared weights; in the second the neurons
+    of a step interact. A step is some `bins`, together params.eit_step wide.
     """
 
     def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
+        bins, dim = round(params.eit_step / params.bin), config.width
+        seen = wide(seen, bins)
         super().__init__(seen, config, params, outputs)
-        self.bins = round(params.eit_step / params.bin)
-        seen = self._wide(seen)
-        (steps, units), dim = seen.shape[1:], config.width
-        self.inputs[0] = Standard(seen)
+        self.bins, (steps, units) = bins, seen.shape[1:]
         self.embed = nn.Linear(1, dim)
         self.position = nn.Parameter(torch.randn(steps, dim))
         self.neuron = nn.Parameter(0.1 * torch.randn(units, 1, dim))
-        self.individual = Block(dim, config.dropout)
-        self.interaction = Block(dim, config.dropout)
+        self.individual, self.interaction = (Block(dim, config.dropout) for _ in range(2))
         # the target changes within a step: one readout for each of its bins
-        self.readout = nn.Sequential(
-            nn.LayerNorm(dim), nn.Flatten(2), Dropout(config.dropout),
-            nn.Linear(units * dim, self.bins * outputs), nn.Unflatten(2, (self.bins, outputs)),
-        )  # fmt: skip
-
-    def _wide(self, counts: Tensor) -> Tensor:
-        """(B, T, U) in bins -> (B, S, U) in steps"""
-        whole = F.pad(counts, (0, 0, 0, -counts.shape[1] % self.bins))
-        return whole.unflatten(1, (-1, self.bins)).sum(2)
+        each = nn.Linear(units * dim, self.bins * outputs), nn.Unflatten(2, (self.bins, outputs))
+        before = nn.LayerNorm(dim), nn.Flatten(2), Dropout(config.dropout)
+        self.readout = nn.Sequential(*before, *each)
 
     def forward(self, counts: Tensor) -> Tensor:
-        x = self.inputs(self._wide(counts)).mT[..., None]  # (B, U, S, 1)
+        x = self.dropout(self.standard(wide(counts, self.bins))).mT[..., None]  # (B, U, S, 1)
         x = self.embed(x) + self.position + self.neuron
-        x = self.individual(x.flatten(0, 1)).unflatten(0, (len(counts), -1))  # (B, U, S, D)
-        x = x.transpose(1, 2)
-        x = self.interaction(x.flatten(0, 1)).unflatten(0, (len(counts), -1))
+        x = self.individual(x.flatten(0, 1)).unflatten(0, (len(counts), -1)).transpose(1, 2)
+        x = self.interaction(x.flatten(0, 1)).unflatten(0, (len(counts), -1))  # (B, S, U, D)
         return self.readout(x).flatten(1, 2)[:, : counts.shape[1]]
 
 
@@ -186,20 +165,18 @@ class LFADS(Baseline):
     Simpler than the original: no controller hears the factors of the bin before.
     """
 
-    supervised = False
-    factors, drives = 24, 4
+    supervised, factors, drives = False, 24, 4
 
     def __init__(self, seen: Tensor, config: LFADSNetwork, params: Baselines, outputs: int):
         super().__init__(seen, config, params, outputs)
         units, dim = seen.shape[-1], config.width
         self.kl, self.dropped = config.kl, config.dropout
         self.encoder = nn.GRU(units, dim, batch_first=True, bidirectional=True)
-        self.to_start = nn.Linear(2 * dim, 2 * dim)
-        self.to_drive = nn.Linear(2 * dim, 2 * self.drives)
+        self.to_start, self.to_drive = (nn.Linear(2 * dim, 2 * n) for n in (dim, self.drives))
         self.generator = nn.GRU(self.drives, dim, batch_first=True)
         self.to_factors = nn.Linear(dim, self.factors)
         self.to_rates = nn.Linear(self.factors, units)
-        self.to_rates.bias.data = resting(seen)
+        self.to_rates.bias.data.copy_(self.resting)
 
     def infer(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, U) -> mean and log-variance of the start (B, 2D) and of the drives (B, T, 8)"""
@@ -210,18 +187,16 @@ class LFADS(Baseline):
         return self.to_factors(self.generator(drive, start[None].contiguous())[0])
 
     def forward(self, counts: Tensor) -> Tensor:
-        start, drive = self.infer(self.inputs[0](counts))
+        start, drive = self.infer(self.standard(counts))
         return self.generate(start.chunk(2, -1)[0], drive.chunk(2, -1)[0].contiguous())
 
     def loss(self, counts, target, weight, generator, progress) -> Tensor:
-        """Evidence bound per count; the weight of its divergence rises over half of the steps.
-
-        Coordinated dropout (Keshtkaran & Pandarinath 2019): what was dropped is to be explained,
-        so that no spike can be passed through.
-        """
+        """Evidence bound per count; the weight of its divergence rises over half of the steps."""
+        # Coordinated dropout (Keshtkaran & Pandarinath 2019): what was dropped is to be explained,
+        # so that no spike can be passed through.
         drop = torch.rand(counts.shape, generator=generator) < self.dropped
         sampled, divergence = [], 0.0
-        for both in self.infer(self.inputs[0](counts) * ~drop / (1 - self.dropped)):
+        for both in self.infer(self.standard(counts) * ~drop / (1 - self.dropped)):
             mean, logvar = both.chunk(2, -1)
             noise = torch.randn(mean.shape, generator=generator)
             sampled.append(mean + noise * (logvar / 2).exp())
@@ -231,7 +206,4 @@ class LFADS(Baseline):
         return error + self.kl * min(1.0, 2 * progress) * divergence / counts.numel()
 
 
-NETWORKS = {
-    "mlp": MLP, "gru": GRU, "ndt": NDT, "ndt_supervised": NDTSupervised, "eit": EIT,
-    "lfads": LFADS,
-}  # fmt: skip
+NETWORKS = dict(mlp=MLP, gru=GRU, ndt=NDT, ndt_supervised=NDTSupervised, eit=EIT, lfads=LFADS)

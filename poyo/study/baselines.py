@@ -1,7 +1,6 @@
-"""Other decoders, under the same windows, splits, evaluated samples and metric as POYO.
+"""The yardsticks of Table 2, under the same windows, splits, samples and metric as POYO.
 
-The yardsticks of the paper's Table 2: a linear filter, networks on binned spike counts, and two
-models of the population's activity that a linear readout decodes.
+A linear filter, networks on binned counts, and two models of activity with a linear readout.
 """
 
 import math
@@ -25,8 +24,8 @@ from .baseline_networks import NETWORKS, Baseline
 from .profile import Baselines, Grid, LFADSNetwork, Network, RandomSearch, Wiener
 
 CHUNK = 32, 1000  # windows that are decoded, and that are counted, at once
-
-# --- linear decoders ------------------------------------------------------------------------
+_building = threading.Lock()  # torch draws first weights from one generator for all threads
+Both = tuple[Decoded, Decoded]  # the validation and the test samples
 
 
 def counted(session: Session, starts: np.ndarray, bins: int, width: float) -> Tensor:
@@ -47,11 +46,10 @@ def counted(session: Session, starts: np.ndarray, bins: int, width: float) -> Te
 
 
 def wiener(session: Session, config: Wiener, windows: Windows) -> Decoded:
-    """The Wiener filter: ridge regression from the counts around each sample to the target.
+    """The Wiener filter: ridge regression from the counts around each sample t, the test decoded.
 
-    The features are the square roots of the counts in bins that tile [t - reach, t + reach).
-    Returns the test split decoded. Raises RecordingError where no sample of the train split
-    counts in the loss.
+    Features are square roots of counts in bins that tile [t - reach, t + reach). Raises
+    RecordingError where no sample of the train split counts in the loss.
     """
     domain, reach = session.recording.splits["train"], round(config.reach / config.bin)
     session.check_learnable(domain)
@@ -65,8 +63,7 @@ def wiener(session: Session, config: Wiener, windows: Windows) -> Decoded:
 def _samples(session: Session, domain: np.ndarray, windows: Windows, width: float) -> list:
     """Rows of the train, valid and test samples of a linear decoder on bins of `width` s.
 
-    Of valid and test those that POYO is scored on; of train all finite ones in `domain`, thinned
-    out to half a bin apart, which is dense.
+    Of train all finite ones in `domain`, half a bin apart; else those that POYO is scored on.
     """
     times = np.asarray(session.times)
     rows = np.flatnonzero(contains(domain, times))
@@ -75,13 +72,10 @@ def _samples(session: Session, domain: np.ndarray, windows: Windows, width: floa
     return [rows, *(evaluated_samples(session, split, windows) for split in ("valid", "test"))]
 
 
-def _linear(
-    session: Session, rows: list[np.ndarray], features: list[np.ndarray], penalties: tuple
-) -> tuple[Decoded, Decoded]:
-    """Ridge regression under POYO's loss weights: the validation and the test samples decoded.
+def _linear(session: Session, rows: list, features: list, penalties: tuple) -> Both:
+    """Ridge regression, its mean squared error under POYO's loss weights, features standardised.
 
-    rows: of `_samples`; features: (R, F) of each. The penalty, beside a mean squared error and for
-    standardised features, is the one with the best R² on the validation samples.
+    rows: of `_samples`; features: (R, F) of each. The penalty has the best R² on validation.
     """
     target = [session.target[r].astype(np.float64) for r in rows]
     weight = session.weights(session.times[rows[0]]).astype(np.float64)
@@ -98,33 +92,20 @@ def _linear(
 
 
 def _at(session: Session, rows: np.ndarray, prediction: np.ndarray) -> Decoded:
-    return Decoded(
-        times=np.asarray(session.times[rows]),
-        target=session.target[rows].astype(np.float64),
-        prediction=prediction,
-        evaluated=np.ones(len(rows), dtype=bool),
-    )
+    known = {"times": np.asarray(session.times[rows]), "evaluated": np.ones(len(rows), dtype=bool)}
+    return Decoded(target=session.target[rows].astype(np.float64), prediction=prediction, **known)
 
 
-# --- networks -------------------------------------------------------------------------------
+def search(method, session: Session, params: Baselines, windows: Windows, *, seed: int) -> tuple:
+    """Fit every configuration of a method, on the threads, and take the best on validation.
 
-
-def search(
-    method: str, session: Session, params: Baselines, windows: Windows, *, seed: int
-) -> tuple[Network, Decoded, list[dict]]:
-    """Fit every configuration of a method's grid, on the threads; the best on valid is taken.
-
-    Returns it, the test split it decodes, and a row per configuration with its valid R².
+    Returns it, the test split `Decoded`, and a dict per configuration with its valid R².
     """
     tried = configurations(method, params, seed)
-
-    def of(config: Network) -> tuple[Decoded, Decoded]:
-        return fit(method, session, config, params, windows, seed=seed)
-
-    valid, test = zip(*threads.run(of, tried))
-    scores = [decoded.r2 for decoded in valid]
-    best = int(np.argmax(np.nan_to_num(scores, nan=-np.inf)))
-    rows = [vars(config) | {"valid_r2": r2} for config, r2 in zip(tried, scores)]
+    fitted = threads.run(lambda c: fit(method, session, c, params, windows, seed=seed), tried)
+    valid, test = zip(*fitted)
+    best = int(np.argmax(np.nan_to_num([decoded.r2 for decoded in valid], nan=-np.inf)))
+    rows = [vars(config) | {"valid_r2": decoded.r2} for config, decoded in zip(tried, valid)]
     return tried[best], test[best], rows
 
 
@@ -140,40 +121,27 @@ def configurations(method: str, params: Baselines, seed: int) -> tuple[Network, 
     if method != "lfads":
         return section.tried
     rng = np.random.default_rng((seed, 6))  # "Auto": a search over what its result hangs on
-    return tuple(
-        LFADSNetwork(
-            width=section.width,
-            dropout=round(rng.uniform(*section.dropout), 3),
-            lr=round(float(np.exp(rng.uniform(*np.log(section.lr)))), 6),
-            kl=round(float(np.exp(rng.uniform(*np.log(section.kl)))), 4),
-        )
-        for _ in range(section.candidates)
-    )
+    drawn = []
+    for _ in range(section.candidates):
+        dropout = round(rng.uniform(*section.dropout), 3)
+        lr, kl = (float(np.exp(rng.uniform(*np.log(ends)))) for ends in (section.lr, section.kl))
+        rates = {"dropout": dropout, "lr": round(lr, 6), "kl": round(kl, 4)}
+        drawn.append(LFADSNetwork(width=section.width, **rates))
+    return tuple(drawn)
 
 
-def fit(
-    method: str, session: Session, config: Network, params: Baselines, windows: Windows, *, seed
-) -> tuple[Decoded, Decoded]:
-    """Train one configuration of a method: the validation and the test samples decoded.
-
-    Raises RecordingError where the train split has nothing to learn from.
-    """
+def fit(method, session: Session, config, params: Baselines, windows: Windows, *, seed) -> Both:
+    """Train one configuration: valid and test decoded. RecordingError if nothing can be learnt."""
     network = _trained(method, session, config, params, windows, seed)
     if network.supervised:
         return tuple(_decoded(network, session, split, windows) for split in ("valid", "test"))
     rows = _samples(session, fitting(session, "train", windows), windows, params.bin)
-    lags = [round(lag / params.bin) for lag in params.lags]
-    splits = zip(("train", "valid", "test"), rows)
-    features = [stitched(network, session, split, r, windows, lags) for split, r in splits]
+    lags, splits = [round(lag / params.bin) for lag in params.lags], ("train", "valid", "test")
+    features = [stitched(network, session, s, r, windows, lags) for s, r in zip(splits, rows)]
     return _linear(session, rows, features, params.ridge)
 
 
-_building = threading.Lock()  # torch draws first weights from one generator for all threads
-
-
-def _trained(
-    method: str, session: Session, config: Network, params: Baselines, windows: Windows, seed: int
-) -> Baseline:
+def _trained(method, session, config, params: Baselines, windows: Windows, seed: int) -> Baseline:
     """A network trained on random windows of the train split, as it was best on validation.
 
     Supervised ones learn from POYO's loss, taken at the middle of each bin.
@@ -192,9 +160,8 @@ def _trained(
             f"session {session.id!r}: {method} has nothing to learn from: in no bin of "
             f"{params.bin} s of its train windows is there behaviour that counts in the loss"
         )
-    adamw = torch.optim.AdamW(
-        network.parameters(), lr=config.lr, weight_decay=params.weight_decay, fused=True
-    )
+    weights, decay = [*network.parameters()], params.weight_decay
+    adamw = torch.optim.AdamW(weights, lr=config.lr, weight_decay=decay, fused=True)
     generator, top, best = torch.Generator().manual_seed(seed), -math.inf, {}
     for step in range(steps):
         _, starts = stream.batch(step, params.batch_size)
@@ -204,7 +171,7 @@ def _trained(
             loss = network.loss(counts, *known, generator, step / steps)
         adamw.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(weights, 1.0)
         rise = min(1.0, (step + 1) / (params.warmup * steps))
         adamw.param_groups[0]["lr"] = config.lr * rise * (1 + math.cos(math.pi * step / steps)) / 2
         adamw.step()
@@ -222,19 +189,18 @@ def _valid_score(network: Baseline, session: Session, windows: Windows, seed: in
     """How good a network is on the validation trials: R², or minus its own loss."""
     if network.supervised:
         score = _decoded(network, session, "valid", windows).r2
-    else:
-        starts = grid(fitting(session, "valid", windows), windows.length, windows.eval_step)
-        generator = torch.Generator().manual_seed(seed)  # the same is hidden in each validation
-        counts = windowed(network, session, starts, windows)
-        score = -network.loss(counts, None, None, generator, 1.0).item()
-    return -math.inf if math.isnan(score) else score
+        return -math.inf if math.isnan(score) else score
+    starts = grid(fitting(session, "valid", windows), windows.length, windows.eval_step)
+    generator = torch.Generator().manual_seed(seed)  # the same is hidden in each validation
+    counts = windowed(network, session, starts, windows)
+    loss = network.loss(counts, None, None, generator, 1.0).item()
+    return -math.inf if math.isnan(loss) else -loss
 
 
 class Behaviour:
     """The normalised target between its samples, and loss weights; NaN samples are left out.
 
-    Where two samples are farther apart than two bins of `width` s, and than samples of this
-    session mostly are, nothing is known between them, and weights are 0.
+    Weights are 0 between samples farther apart than two bins of `width` s, and than usual here.
     """
 
     def __init__(self, session: Session, width: float):
@@ -267,14 +233,11 @@ def _decoded(network: Baseline, session: Session, split: str, windows: Windows) 
 
 
 @torch.no_grad()
-def stitched(
-    network: Baseline, session: Session, split: str, rows: np.ndarray, windows: Windows, lags=(0,)
-) -> np.ndarray:
+def stitched(network: Baseline, session, split: str, rows, windows, lags=(0,)) -> np.ndarray:
     """What a network gives at the samples `rows` (R,) of a split: (R, F), F features per lag.
 
-    The windows are those of `evaluate.decode`. In each, the outputs at the bins' middles are
-    interpolated to the samples; what several windows say of a sample is averaged. lags: in bins,
-    they end at the window's.
+    The windows are those of `evaluate.decode`, outputs at bins' middles are interpolated to the
+    samples, windows averaged. lags: in bins, they end at the window's.
     """
     bins, times = round(windows.length / network.bin), np.asarray(session.times[rows])
     starts = grid(fitting(session, split, windows), windows.length, windows.eval_step)

@@ -1,8 +1,7 @@
 """What `10_speed` measures: ours beside torch_brain, the field's own package, in one process.
 
-Both get the same data, weights and threads and run in turn, stretch by stretch; a ratio of the
-two hardly depends on the machine. Needs the extra [test], which brings torch_brain; no other
-module does. Not for: accuracy (`results`).
+Both get the same data, weights and threads, in turn; a ratio hardly depends on the machine. Needs
+the extra [test], which brings torch_brain; no other module does. Not for: accuracy (`results`).
 """
 
 import ctypes
@@ -12,32 +11,31 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
-from torch_brain import datasets, models, transforms
-from torch_brain.batching import collate
-from torch_brain.samplers import RandomFixedWindowSampler
+from torch_brain import batching, datasets, models, samplers, transforms
 
 from .. import optim, threads, train
 from ..config import EmbeddingRecipe, Recipe, Windows
 from ..data.recording import Recording
 from ..decoder import Decoder
-from ..model import POYO, Network
+from ..model import Network
 from ..sampling import TrainingWindows, keep_units
 from ..stream import Stream
 from ..tokens import tokenize
 
 BATCH = 32  # windows
 DROPOUT = 0.2, 0.4, 0.2  # the paper's: in feed-forwards, on residual branches, on attention
-LATENTS = "latent_index", "latent_timestamps"
 THEIRS = "torch_brain"
+TAKEN = inspect.signature(models.POYO.forward).parameters
+LATENTS = "latent_index", "latent_timestamps"
 Batch = dict[str, Tensor]  # as of `tokens.tokenize`
 Kept = tuple[int, int, int]  # fewest, most likely and most units that are kept
 
@@ -59,8 +57,7 @@ class Machine:
         return calls / (time.perf_counter() - began)
 
     def in_turn(self, ours: Callable, theirs: Callable) -> np.ndarray:
-        """Calls per second of both, stretch by stretch: (2, repeats). torch_brain gets the same
-        number of threads, in the way torch uses them."""
+        """Calls per second of both, (2, repeats); `theirs` gets threads as torch uses them."""
         # freed memory goes back to the system, else the two at 11.8M need 24 GB side by side
         trim, rates = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None), []
         for work, count in [(ours, 1), (theirs, self.threads)] * (self.repeats + 1):
@@ -72,8 +69,7 @@ class Machine:
 
     @cached_property
     def limits(self) -> tuple[float, float]:
-        """Operations per second of a large float32 matrix product; bytes per second of a large
-        copy, read and written ones."""
+        """Operations (a large float32 matrix product) and bytes (read and written) per second."""
         a, b = torch.randn(2, 2048, 2048)
         source, target = torch.zeros(2, 2**26)
         torch.set_num_threads(self.threads)
@@ -87,9 +83,7 @@ class Machine:
         return max(operations / self.limits[0], moved / self.limits[1])
 
 
-def line(
-    leg, size, ours, reference, unit, *, floor=np.nan, less=False, against=THEIRS, note=""
-) -> dict:
+def line(leg, size, ours, reference, unit, *, floor=np.nan, less=False, against=THEIRS, note=""):
     """A line of the table: medians, and the median and the 10-90 % range of the ratio.
 
     ours, reference: (n,) in `unit`, one of each in turn; floor: the best that the machine allows,
@@ -110,9 +104,6 @@ def line(
 def shown(value: float) -> str:
     """A number with three digits or all before the point; nothing for nan."""
     return "" if np.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-# --- the same for both ------------------------------------------------------------------------
 
 
 def crowd(name, seed, *, units=None, seconds=60.0, rate=17.0) -> Recording:
@@ -138,30 +129,34 @@ def batches(decoder: Decoder, recordings, n=BATCH, *, kept: Kept | None = None) 
 
 
 class Pair:
-    """A decoder's model, `ours`, and torch_brain's with its weights, `theirs`; both in training
-    mode with the paper's dropouts (the decoder keeps them), on the same `batch` of n windows."""
+    """A decoder's model, `ours`, changed by this, and torch_brain's with its weights, `theirs`: in
+    training mode with the paper's dropouts, on n windows; frozen: only embeddings learn."""
 
-    def __init__(self, decoder: Decoder, recordings: list[Recording], n: int = BATCH):
-        self.ours, windows, s = decoder.model.train(), decoder.windows, decoder.model.size
-        self.theirs = theirs = models.POYO(
-            sequence_length=windows.length, latent_step=windows.latent_step,
-            num_latents_per_step=s.latents_per_step, dim_out=self.ours.outputs, dim=s.dim,
-            depth=s.depth, cross_heads=s.cross_heads, self_heads=s.self_heads,
-            **dict(zip(("ffn_dropout", "lin_dropout", "atn_dropout"), DROPOUT)),
+    def __init__(self, decoder: Decoder, recordings=(), n: int = BATCH, *, frozen: bool = False):
+        ours, windows, size = decoder.model, decoder.windows, decoder.model.size
+        theirs = models.POYO(
+            sequence_length=windows.length, latent_step=windows.latent_step, dim=size.dim,
+            num_latents_per_step=size.latents_per_step, dim_out=ours.outputs, depth=size.depth,
+            cross_heads=size.cross_heads, self_heads=size.self_heads,
+            ffn_dropout=DROPOUT[0], lin_dropout=DROPOUT[1], atn_dropout=DROPOUT[2],
         )  # fmt: skip
         theirs.unit_emb.initialize_vocab(decoder.units.names[1:])
         theirs.session_emb.initialize_vocab(decoder.sessions.names[1:])
         names = {key: x for key, x in theirs.state_dict().items() if key.endswith("vocab")}
-        theirs.load_state_dict(self.ours.state_dict() | names)
-        self.ours.set_dropout(*DROPOUT)
-        self.n, self.batch = n, next(batches(decoder, recordings, n))
-        self.inputs = self.inputs_of(self.batch)
+        theirs.load_state_dict(ours.state_dict() | names)
+        theirs.groups = partial(Network.groups, theirs)  # its parameters have the same names
+        ours.set_dropout(*DROPOUT)
+        for model in (ours, theirs):
+            train.freeze(model.train(), frozen)
+        self.ours, self.theirs, self.n = ours, theirs, n
+        self.batch = next(batches(decoder, recordings, n)) if recordings else {}
 
-    def inputs_of(self, batch: Batch) -> Batch:
-        """What torch_brain's model takes of a batch, and the latents, which ours has itself."""
-        taken, n = inspect.signature(models.POYO.forward).parameters, len(batch["session_index"])
-        latents = {key: getattr(self.ours, key).expand(n, -1) for key in LATENTS}
-        return {key: value for key, value in (batch | latents).items() if key in taken}
+    @property
+    def inputs(self) -> Batch:
+        """What torch_brain's model takes of the batch, and the latents, which ours has itself."""
+        n = len(self.batch["session_index"])
+        own = {key: getattr(self.ours, key).expand(n, -1) for key in LATENTS}
+        return {key: value for key, value in (self.batch | own).items() if key in TAKEN}
 
     def part(self, rows: slice) -> Batch:
         return {key: value[rows] for key, value in self.batch.items()}
@@ -182,32 +177,21 @@ class Pair:
         error = (self.theirs(**self.inputs) - self.batch["target"]).square().mean(-1)
         ((error * self.batch["weight"]).sum() / self.batch["weight"].sum()).backward()
 
-
-def needs(model: POYO, batch: Batch) -> tuple[float, float, float]:
-    """Per window: operations of forward and backward, bytes written and read again between the
-    two, operations of forward alone."""
-    saved, n = {}, len(batch["session_index"])
-
-    def keep(x: Tensor) -> Tensor:
-        saved[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-        return x
-
-    with FlopCounterMode(display=False) as forward:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-            out = model(**batch)
-    with FlopCounterMode(display=False) as backward:
-        out.square().sum().backward()
-    forward, backward = forward.get_total_flops() / n, backward.get_total_flops() / n
-    return forward + backward, 2 * sum(saved.values()) / n, forward
-
-
-# --- from files to batches --------------------------------------------------------------------
+    def needs(self, n: int = 8) -> tuple[float, float, float]:
+        """What ours needs for a window, of n: operations of forward and backward, bytes written
+        and read again between the two, operations of forward alone."""
+        held = []  # memory, which tensors may share
+        with FlopCounterMode(display=False) as counter:
+            with saved_tensors_hooks(lambda x: held.append(x.untyped_storage()) or x, lambda x: x):
+                out = self.ours(**self.part(slice(n)))
+            forward = counter.get_total_flops()
+            out.square().sum().backward()
+        moved = 2 * sum({x.data_ptr(): x.nbytes() for x in held}.values())
+        return counter.get_total_flops() / n, moved / n, forward / n
 
 
 class Spiking(datasets.SpikingDatasetMixin, datasets.Dataset):
-    """As torch_brain's own datasets of spikes: units are named "session/unit"."""
-
-    spiking_dataset_mixin_uniquify_unit_ids = True
+    spiking_dataset_mixin_uniquify_unit_ids = True  # "session/unit", as in torch_brain's own
 
 
 def their_batches(folder: Path, tokenizer: models.POYO, kept: Kept) -> Iterator[Batch]:
@@ -216,18 +200,12 @@ def their_batches(folder: Path, tokenizer: models.POYO, kept: Kept) -> Iterator[
     dropout = transforms.UnitDropout(min_units=least, mode_units=mode, max_units=most, seed=0)
     dataset.transform = transforms.Compose([dropout, tokenizer.tokenize])
     domains = {name: dataset.get_recording(name).train_domain for name in dataset.recording_ids}
-    more = {"window_length": tokenizer.sequence_length}
-    more["generator"] = torch.Generator().manual_seed(0)
-    sampler = RandomFixedWindowSampler(sampling_intervals=domains, **more)
-    loader = DataLoader(dataset, BATCH, sampler=sampler, collate_fn=collate, drop_last=True)
+    more = {"window_length": tokenizer.sequence_length, "generator": torch.Generator()}
+    sampler = samplers.RandomFixedWindowSampler(sampling_intervals=domains, **more)
+    more = {"sampler": sampler, "collate_fn": batching.collate, "drop_last": True}
+    loader = torch.utils.data.DataLoader(dataset, BATCH, **more)
     while len(loader):  # else it would look for a batch for ever
         yield from loader
-
-
-def opened(paths: list[Path], windows: Windows) -> tuple[Decoder, list[Recording]]:
-    """Recordings of the files, and a small decoder that knows their names."""
-    recordings = [Recording.load(path) for path in paths]
-    return Decoder.new(recordings, size="smoke", windows=windows), recordings
 
 
 def files_to_batches(machine: Machine, windows: Windows, kept: Kept, count: int) -> dict:
@@ -236,9 +214,10 @@ def files_to_batches(machine: Machine, windows: Windows, kept: Kept, count: int)
         paths = [Path(folder) / f"{i:03d}.h5" for i in range(count)]
         for i, path in enumerate(paths):
             crowd(path.stem, i).save(path)
-        known = opened(paths, windows)
-        ours = batches(*known, kept=kept)
-        theirs = their_batches(Path(folder), Pair(*known).theirs, kept)
+        recordings = [Recording.load(path) for path in paths]
+        decoder = Decoder.new(recordings, size="smoke", windows=windows)  # for its names
+        ours = batches(decoder, recordings, kept=kept)
+        theirs = their_batches(Path(folder), Pair(decoder).theirs, kept)
         batch = next(ours)
         rates = BATCH * machine.in_turn(ours.__next__, theirs.__next__)
     size = f"{batch['input_mask'].sum() / BATCH:.0f} tokens"
@@ -247,17 +226,18 @@ def files_to_batches(machine: Machine, windows: Windows, kept: Kept, count: int)
     return line("files to batches", size, *rates, "windows/s", floor=floor)
 
 
-def large_corpus(machine: Machine, windows: Windows, kept: Kept, counts, spikes: int) -> dict:
+def large_corpus(machine: Machine, windows: Windows, kept: Kept, few: int, many: int, spikes):
     """A line of ours beside ours: batches from many sessions that hold so many spikes in all,
-    beside a few of them; counts: (few, many). Prints what the many add to memory."""
-    few, many = counts
+    beside a few of them. Prints what the many add to memory."""
     with tempfile.TemporaryDirectory() as folder:
         one = crowd("000", 0, units=80, seconds=max(60.0, spikes / many / 80 / 17))
         paths = [Path(folder) / f"{i:03d}.h5" for i in range(many)]
         for path in paths:
             replace(one, session_id=path.stem).save(path)
         before = resident()
-        large, small = (batches(*opened(p, windows), kept=kept) for p in (paths, paths[:few]))
+        recordings = [Recording.load(path) for path in paths]
+        decoder = Decoder.new(recordings, size="smoke", windows=windows)
+        large, small = (batches(decoder, recordings[:n], kept=kept) for n in (many, few))
         next(large), next(small)
         start = resident() - before
         rates = BATCH * machine.in_turn(large.__next__, small.__next__)
@@ -274,9 +254,6 @@ def resident() -> np.ndarray:
     return np.array([int(status[kind].split()[0]) / 2**20 for kind in ("VmRSS", "RssAnon")])
 
 
-# --- decoding while spikes arrive -------------------------------------------------------------
-
-
 def packet(recording: Recording, begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
     """Its spikes in [begin, end): times (S,) and ids of their units (S,)."""
     part = slice(*np.searchsorted(recording.spike_times, (begin, end)))
@@ -286,8 +263,8 @@ def packet(recording: Recording, begin: float, end: float) -> tuple[np.ndarray, 
 def updates(machine: Machine, decoder: Decoder, recording: Recording, size: str) -> list[dict]:
     """Two lines, median and 99th percentile: an update of `Stream` every 20 ms, beside
     torch_brain's forward pass on the same window, tokens given. They must agree to 1e-5."""
-    pair, session = Pair(decoder, [recording], 1), decoder.session(recording)
-    stream, length = Stream(decoder, session.id), decoder.windows.length
+    pair, stream = Pair(decoder), Stream(decoder, recording.session_id)
+    session, length = decoder.session(recording), decoder.windows.length
     at_end = {"output_timestamps": torch.tensor([[length]]), "output_mask": torch.tensor([[True]])}
     took, ticks = [], np.arange(length, recording.domain[-1, 1], 0.02)
     pair.theirs.eval()
@@ -297,7 +274,7 @@ def updates(machine: Machine, decoder: Decoder, recording: Recording, size: str)
         stream.push(*spikes)
         decoded, middle = stream.decode(now), time.perf_counter()
         batch = tokenize([session], np.array([0]), np.array([now - length]), length)
-        pair.inputs, between = pair.inputs_of(batch | at_end), time.perf_counter()
+        pair.batch, between = batch | at_end, time.perf_counter()
         expected = pair.their_decode().numpy()[0]
         took.append((middle - began, time.perf_counter() - between))
         assert np.abs(session.readout.normalize(decoded) - expected).max() < 1e-5
@@ -314,8 +291,7 @@ def updates(machine: Machine, decoder: Decoder, recording: Recording, size: str)
 
 
 def long_stream(decoder: Decoder, recording: Recording, seconds: int) -> pd.DataFrame:
-    """The recording over and over in packets of a second, a row for each: spikes "held" by the
-    stream, "memory" of this process in GiB."""
+    """A row per second of spikes in one packet: those "held", "memory" of this process, GiB."""
     stream, rows = Stream(decoder, recording.session_id), []
     for second in range(seconds):
         begin = second % int(recording.domain[-1, 1])
@@ -326,9 +302,6 @@ def long_stream(decoder: Decoder, recording: Recording, seconds: int) -> pd.Data
     return pd.DataFrame(rows)
 
 
-# --- a training step, and steps to an accuracy ------------------------------------------------
-
-
 def decoding_and_step(machine: Machine, windows: Windows, recipe: Recipe, size: str) -> list[dict]:
     """Two lines: decoding and a training step of both models, both with a recipe's optimiser.
     That their outputs agree to 1e-5 is checked first."""
@@ -336,31 +309,18 @@ def decoding_and_step(machine: Machine, windows: Windows, recipe: Recipe, size: 
     pair = Pair(Decoder.new(recordings, size=size, windows=windows), recordings)
     real = pair.batch["input_mask"].sum(1)
     print(f"{size}: {real.sum() / BATCH:.0f} tokens in a window, {real.max()} in the longest")
-    operations, saved, forward = needs(pair.ours, pair.part(slice(8)))
+    operations, saved, forward = pair.needs()
     pair.ours.eval(), pair.theirs.eval()
-    difference = (pair.decode() - pair.their_decode()).abs().max().item()
-    assert difference < 1e-5, difference
+    torch.testing.assert_close(pair.decode(), pair.their_decode(), atol=1e-5, rtol=0)
     rates = BATCH * machine.in_turn(pair.decode, pair.their_decode)
     lines = [line("decoding", size, *rates, "windows/s", floor=1 / machine.floor(forward))]
-    pair.ours.train(), pair.theirs.train()
-    recipe = replace(recipe, lr=1e-5)
-    # the parameters of the two have the same names
-    (ours,), (theirs,) = (optim.make(Network.groups(m), recipe) for m in (pair.ours, pair.theirs))
+    both = pair.ours.train(), pair.theirs.train()
+    (ours,), (theirs,) = (optim.make(m.groups(), replace(recipe, lr=1e-5)) for m in both)
     rates = BATCH * machine.in_turn(
         lambda: (pair.gradients(), ours.step()), lambda: (pair.their_gradients(), theirs.step())
     )
-    floor = 1 / machine.floor(operations, saved)
-    return [*lines, line("training step", size, *rates, "windows/s", floor=floor)]
-
-
-def identification_step(machine: Machine, decoder: Decoder, recording: Recording, n: int):
-    """Seconds of a step of unit identification on n windows, (2,): ours and torch_brain's."""
-    pair = Pair(decoder.copy(), [recording], n)
-    for model in (pair.ours, pair.theirs):
-        for group, parameters in Network.groups(model).items():
-            for parameter in parameters:
-                parameter.requires_grad_(group == "embeddings")
-    return 1 / np.median(machine.in_turn(pair.gradients, pair.their_gradients), axis=1)
+    more = {"floor": 1 / machine.floor(operations, saved)}
+    return [*lines, line("training step", size, *rates, "windows/s", **more)]
 
 
 def curve(decoder: Decoder, recordings, recipe: EmbeddingRecipe, seed: int, label: str):

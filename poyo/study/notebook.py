@@ -1,14 +1,12 @@
 """Between DVC and papermill: what a notebook is, as a stage of the graph (see `poyo.__main__`).
 
 The source is a percent script without outputs. Stages depend on its code cells and on what these
-import, both without prose, and execute the cells, so an edit of the prose re-trains nothing and
-still reaches the page. What is kept of a run holds nothing that differs between two runs (times,
-random ids, progress), neither the page in git nor the executed notebook whose hash is in dvc.lock:
-`dvc repro -f` leaves no git diff.
+import, both without prose, so an edit of the prose re-trains nothing and still reaches the page.
+What is kept of a run, its notebook and its page, holds nothing that differs between two runs
+(times, random ids, progress): `dvc repro -f` leaves no git diff.
 """
 
 import ast
-import contextlib
 import difflib
 import json
 import logging
@@ -17,27 +15,39 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import chdir
 from datetime import date
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from .. import ROOT, closure
+from .. import ROOT, closure, replacing
 from ..config import ConfigError, read_yaml
 
-MAX_BYTES = 300_000
-"""A larger page is slow to open on GitHub, and every version of it stays in git."""
-
-METADATA = {
+MAX_BYTES = 300_000  # a larger page is slow to open on GitHub, and all its versions stay in git
+METADATA = {  # forced: a source names no kernel, and a page does not tell whose Python ran it
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-"""Forced: a source names no kernel, and a page does not tell whose Python ran it."""
-
+# where jupytext keeps the blank lines of a script; they move with the prose, so they go
 LAYOUT = ("cell_marker", "lines_to_next_cell", "lines_to_end_of_cell_marker", "skipline")
-"""Where jupytext keeps the blank lines of a script; they move with the prose, so they go."""
-
 TEXT = ("text/plain", "text/markdown", "text/latex")
+INJECTED = "injected-parameters"  # papermill's tag
+ENVIRONMENT = {  # keeps a person's own settings from changing a result
+    "JUPYTER_PREFER_ENV_PATH": "1",  # this interpreter's kernel, not its namesake in ~
+    "PYTHONSTARTUP": "",
+    "PYTHONHASHSEED": "0",  # the order of a set
+    # the kernel ends before joblib has tidied up; its tracker then does, and says so at length
+    "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+}
+KERNEL = [
+    "--IPKernelApp.log_level=CRITICAL",  # it warns of TCP at every start
+    # What child processes and C libraries print comes when it comes: it goes straight to the
+    # terminal. Captured, it would be on the page, and twice on the terminal.
+    "--IPKernelApp.capture_fd_output=False",
+]
 
 
 class NotebookError(ConfigError):
@@ -59,66 +69,58 @@ def code(name: str, root: Path = ROOT) -> Path:
     return folder
 
 
-def run(
-    name: str,
-    key: str | None = None,
-    parameters: Mapping[str, Any] | None = None,
-    root: Path = ROOT,
-) -> Path:
+def run(name: str, key: str | None = None, parameters: dict | None = None, root=ROOT) -> Path:
     """Execute the cells of runs/code/NAME with papermill, into runs/notebooks/KEY.ipynb (or NAME).
 
     The kernel is that of the running interpreter and works in `root`; what it prints is passed on
     as it comes. Until the last cell is done, and after a failure, the notebook lies at
     runs/scratch/KEY.running.ipynb, so what runs/notebooks holds is always whole.
     """
-    import nbformat
-
     source, path = _source(name, root), root / "runs/code" / name / "cells.py"
-    key = _checked(key or name)
+    key, parameters, params = _checked(key or name), parameters or {}, root / "params.yaml"
     if not path.is_file():
         raise NotebookError(f"no runs/code/{name}: `python -m poyo code {name}` first")
     if _code_text(source) != path.read_text(encoding="utf-8"):
         print(f"note: runs/code/{name} is older than the notebook", file=sys.stderr)
 
-    nb, parameters = _read(path), dict(parameters or {})
-    declared = _declared(nb)
+    nb = _read(path)
+    # what the cell tagged `parameters` assigns; papermill's own reading misses `x = "a=b"`
+    text = "".join([cell.source for cell in nb.cells if _tagged(cell, "parameters")][:1])
+    names = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
+    declared = [node.id for node in names if isinstance(node.ctx, ast.Store)]
     if unknown := [p for p in parameters if p not in declared]:
         close = difflib.get_close_matches(unknown[0], declared, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise NotebookError(
-            f"notebooks/{name}.py has no parameter {unknown[0]!r}{hint}; "
-            f"it declares: {', '.join(declared) or 'none'}"
-        )
+        known = f"it declares: {', '.join(declared) or 'none'}"
+        raise NotebookError(f"notebooks/{name}.py has no parameter {unknown[0]!r}{hint}; {known}")
 
-    params = root / "params.yaml"
-    profile = read_yaml(params) if params.is_file() else None
+    profile = str(((read_yaml(params) if params.is_file() else None) or {}).get("profile"))
     # Relative, so that no output or message tells where the repository lies.
-    scratch = Path("runs/scratch") / f"{key}.running.ipynb"
-    output, resumed = root / "runs/notebooks" / f"{key}.ipynb", root / "runs/scratch" / key
-    nb.metadata = METADATA
-    _write(root / scratch, nbformat.writes(nb))
-    with contextlib.chdir(root), _kernel_environment(root, resumed):
+    scratch, resumed = Path("runs/scratch") / f"{key}.running.ipynb", root / "runs/scratch" / key
+    places = {
+        "IPYTHONDIR": str(root / "runs/scratch/ipython"),  # no start-up files, no figure format
+        "POYO_SCRATCH": str(resumed),  # where `poyo.resume` keeps what it resumes from
+    }
+    _write(root / scratch, _ipynb(nb))
+    with chdir(root), mock.patch.dict(os.environ, ENVIRONMENT | places):
         nb = _execute(scratch, parameters, f"notebooks/{name}.py")
 
-    nb.metadata = {**METADATA, "poyo": {"profile": str((profile or {}).get("profile"))}}
     for cell in nb.cells:
         del cell.metadata["papermill"]
         cell.outputs = _stable(cell.outputs)
-        if _tagged(cell, "injected-parameters"):
+        if _tagged(cell, INJECTED):
             # Anew, since papermill's own spelling depends on whether `black` is installed.
             lines = [f"{k} = {v!r}" for k, v in parameters.items()]
             cell.source = "\n".join(["# Parameters", *lines])
-    _number(nb)
-    _write(root / scratch, nbformat.writes(nb))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(root / scratch, output)
+    output = root / "runs/notebooks" / f"{key}.ipynb"
+    _write(output, _ipynb(nb, poyo={"profile": profile}))
+    (root / scratch).unlink()
     shutil.rmtree(resumed, ignore_errors=True)  # its training runs are finished
     return output
 
 
 def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> Any:
     """papermill, in place and without its noise; a failure becomes one message."""
-    import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
 
@@ -126,41 +128,24 @@ def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> Any:
     dead = False
     try:
         papermill.execute_notebook(
-            scratch,
-            scratch,
-            parameters,
-            progress_bar=False,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
-            start_timeout=300,  # seconds: other stages may keep the same cores busy
-            iopub_timeout=300,
-            record_timing=False,
-            extra_arguments=[
-                "--IPKernelApp.log_level=CRITICAL",  # it warns of TCP at every start
-                # What child processes and C libraries print comes when it comes: it goes straight
-                # to the terminal. Captured, it would be on the page, and twice on the terminal.
-                "--IPKernelApp.capture_fd_output=False",
-            ],
-        )
+            scratch, scratch, parameters, progress_bar=False, record_timing=False,
+            stdout_file=sys.stdout, stderr_file=sys.stderr, extra_arguments=KERNEL,
+            start_timeout=300, iopub_timeout=300,  # s: other stages may keep the cores busy
+        )  # fmt: skip
     except papermill.PapermillExecutionError:
         pass  # it is in the outputs, as is a sys.exit(), which papermill takes for success
     except DeadKernelError:
         dead = True
 
-    nb = nbformat.read(scratch, as_version=4)
-    ran = _code_cells(nb)
-    errors = [(c, o.ename, o.evalue) for c in ran for o in c.outputs if o.output_type == "error"]
+    nb = _read(scratch)  # after an error papermill adds a cell of prose, which has no outputs
+    outputs = [(cell, output) for cell in nb.cells for output in cell.get("outputs", [])]
+    errors = [(cell, _reason(o)) for cell, o in outputs if o.output_type == "error"]
     if dead:
-        cell = [c for c in ran if c.metadata.papermill.start_time][-1]
-        reason = "the kernel died (out of memory?)"
-    elif errors:
-        cell, *what = errors[0]
-        reason = ": ".join(filter(None, what))
-    else:
-        return nb
-    raise NotebookError(
-        f"{title}, cell `{_first_line(cell)}`: {reason}\nexecuted so far: {scratch}"
-    )
+        began = [cell for cell in nb.cells if cell.metadata.papermill.start_time]
+        errors = [(began[-1], "the kernel died (out of memory?)")]
+    for cell, reason in errors:
+        raise NotebookError(f"{title}, {_named(cell)}: {reason}\nexecuted so far: {scratch}")
+    return nb
 
 
 def render(name: str, key: str | None = None, root: Path = ROOT) -> Path:
@@ -168,40 +153,34 @@ def render(name: str, key: str | None = None, root: Path = ROOT) -> Path:
 
     The page, notebooks/rendered/NAME.ipynb, has the same bytes whenever it says the same.
     """
-    import nbformat
     from nbformat.v4 import new_markdown_cell, new_notebook
 
     nb, path = _read(_source(name, root)), root / "runs/notebooks" / f"{key or name}.ipynb"
     again = f"run its stage again (`dvc repro`, or `code` and `run` of {name})"
     if not path.is_file():
         raise NotebookError(f"no runs/notebooks/{path.name}: {again}")
-    executed = nbformat.read(path, as_version=4)
-    ran = [cell for cell in executed.cells if not _tagged(cell, "injected-parameters")]
-    if [cell.source for cell in ran] != [cell.source for cell in _code_cells(nb)]:
+    ran = (executed := _read(path)).cells
+    own = [cell.source for cell in ran if not _tagged(cell, INJECTED)]
+    if own != [cell.source for cell in nb.cells if cell.cell_type == "code"]:
         raise NotebookError(f"notebooks/{name}.py has other code than was executed: {again}")
 
-    banner = (
-        f"*Generated from `notebooks/{name}.py` by `dvc repro` (profile "
-        f"**{executed.metadata.poyo.profile}**): edit that file, not this one.*"
-    )
-    cells, ran = [new_markdown_cell(banner)], executed.cells
+    banner = f"*Generated from `notebooks/{name}.py` by `dvc repro` (profile "
+    banner += f"**{executed.metadata.poyo.profile}**): edit that file, not this one.*"
+    cells = [new_markdown_cell(banner)]
     for cell in nb.cells:
         cells.append(cell)
         if cell.cell_type == "code":
             cell.outputs = _shown(ran.pop(0), f"notebooks/{name}.py", root)
-        while ran and _tagged(ran[0], "injected-parameters"):
+        while ran and _tagged(ran[0], INJECTED):
             cells.append(ran.pop(0))
-    page = new_notebook(cells=cells, metadata=METADATA)
-    _number(page)
-    text = nbformat.writes(page) + "\n"
+    text = _ipynb(new_notebook(cells=cells)) + "\n"
     if (size := len(text.encode())) > MAX_BYTES:
-        part, line = max((len(json.dumps(cell)), _first_line(cell)) for cell in cells)
+        part, line = max((len(json.dumps(cell)), _named(cell)) for cell in cells)
         raise NotebookError(
             f"notebooks/rendered/{name}.ipynb would have {size / 1000:.0f} kB, more than "
-            f"{MAX_BYTES / 1000:.0f}; its largest cell is `{line}` ({part / 1000:.0f} kB)"
+            f"{MAX_BYTES / 1000:.0f}; its largest is {line} ({part / 1000:.0f} kB)"
         )
-    path = root / "notebooks/rendered" / f"{name}.ipynb"
-    _write(path, text)
+    _write(path := root / "notebooks/rendered" / f"{name}.ipynb", text)
     return path
 
 
@@ -209,35 +188,27 @@ def _stable(outputs: list[Any]) -> list[Any]:
     """Outputs without what depends on timing."""
     kept: list[Any] = []
     for output in outputs:
-        stream = output.output_type == "stream"
-        if stream and output.name == "stderr":
+        if output.get("name") == "stderr":
             continue  # progress, rates and warnings with paths: they were for the terminal
-        if stream and kept and kept[-1].output_type == "stream":
+        if "text" in output and kept and "text" in kept[-1]:
             kept[-1].text += output.text  # a text comes in pieces, cut by the clock
         else:
             kept.append(output)
     return kept
 
 
-def _number(nb: Any) -> None:
-    """Cells carry random ids, and counts that skip the cells which only a page has."""
-    for i, cell in enumerate(nb.cells, start=1):
-        cell.id = f"cell-{i:02d}"
-    for count, cell in enumerate(_code_cells(nb), start=1):
-        for node in (cell, *cell.outputs):
-            if "execution_count" in node:
-                node.execution_count = count
-
-
 def _shown(cell: Any, title: str, root: Path) -> list[Any]:
     """One form of each output, refusing what differs between runs or between computers."""
-    where = f"{title}, cell `{_first_line(cell)}`"
+    where = f"{title}, {_named(cell)}"
+    here = {str(p) for p in (root, root.resolve(), Path.home(), tempfile.gettempdir())} - {"/"}
+    places = "|".join([*map(re.escape, sorted(here, key=len)), r"/(?:home|Users)/\w+"])
+    # addresses, the random ids of a pandas Styler, and places of this computer
+    unstable = rf' at 0x\w*|id="T_[0-9a-f]{{5}}|(?<![\w.])(?:{places})(?!\w)'
     for output in cell.outputs:
         if output.output_type == "error":
-            raise NotebookError(f"{where}: {output.ename}: {output.evalue}")
-        if output.output_type == "stream":
-            texts = [output.text]
-        else:
+            raise NotebookError(f"{where}: {_reason(output)}")
+        texts = [output.get("text", "")]
+        if "data" in output:
             if widget := [kind for kind in output.data if "widget" in kind]:
                 raise NotebookError(f"{where}: {widget[0]} is blank on a page; print or plot it")
             forms = {"image/png" if "image/png" in output.data else "text/html", *TEXT}
@@ -245,20 +216,12 @@ def _shown(cell: Any, title: str, root: Path) -> list[Any]:
             output.metadata = {k: v for k, v in output.metadata.items() if k in forms}
             # Not in pictures: their letters can spell /tmp.
             texts = [v for k, v in output.data.items() if k != "image/png"]
-        for text in texts:
-            if found := re.search(_unstable(root), text):
-                raise NotebookError(
-                    f"{where} shows `{found[0].strip()}`, which is not the same everywhere: "
-                    "print a value instead, or end the line with `;`"
-                )
+        if found := re.search(unstable, "\n".join(texts)):
+            raise NotebookError(
+                f"{where} shows `{found[0].strip()}`, which is not the same everywhere: "
+                "print a value instead, or end the line with `;`"
+            )
     return cell.outputs
-
-
-def _unstable(root: Path) -> str:
-    """A pattern for addresses, the random ids of a pandas Styler, and places of this computer."""
-    here = {str(p) for p in (root, root.resolve(), Path.home(), tempfile.gettempdir())} - {"/"}
-    places = "|".join([*map(re.escape, sorted(here, key=len)), r"/(?:home|Users)/\w+"])
-    return rf' at 0x\w*|id="T_[0-9a-f]{{5}}|(?<![\w.])(?:{places})(?!\w)'
 
 
 def parameters(pairs: Sequence[str]) -> dict[str, Any]:
@@ -287,10 +250,11 @@ def _source(name: str, root: Path) -> Path:
 
 
 def _read(path: Path) -> Any:
-    """A percent script as a notebook, without what depends on the space between its cells."""
+    """A percent script or an .ipynb, without what depends on the space between its cells."""
     import jupytext
 
-    nb = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    fmt = {"extension": path.suffix, "format_name": "percent"}
+    nb = jupytext.reads(path.read_text(encoding="utf-8"), fmt)
     for cell in nb.cells:
         cell.source = cell.source.strip("\n")
         cell.metadata = {k: v for k, v in cell.metadata.items() if k not in LAYOUT}
@@ -302,53 +266,37 @@ def _code_text(source: Path) -> str:
     import jupytext
 
     nb = _read(source)
-    nb.cells = _code_cells(nb)
+    nb.cells = [cell for cell in nb.cells if cell.cell_type == "code"]
     nb.metadata = {"jupytext": {"notebook_metadata_filter": "-all"}}
     return jupytext.writes(nb, fmt="py:percent")
 
 
+def _ipynb(nb: Any, **metadata: Any) -> str:
+    """Without random ids of cells, and counts that skip the cells which only a page has."""
+    import nbformat
+
+    count, nb.metadata = 0, METADATA | metadata
+    for i, cell in enumerate(nb.cells, start=1):
+        cell.id = f"cell-{i:02d}"
+        count += cell.cell_type == "code"
+        for node in (cell, *cell.get("outputs", [])):
+            if "execution_count" in node:
+                node.execution_count = count
+    return nbformat.writes(nb)
+
+
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _code_cells(nb: Any) -> list[Any]:
-    return [cell for cell in nb.cells if cell.cell_type == "code"]
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _tagged(cell: Any, tag: str) -> bool:
     return tag in cell.metadata.get("tags", [])
 
 
-def _first_line(cell: Any) -> str:
-    return cell.source.partition("\n")[0][:70]
+def _named(cell: Any) -> str:
+    return f"cell `{cell.source.splitlines()[0][:70]}`"
 
 
-def _declared(nb: Any) -> list[str]:
-    """What the cell tagged `parameters` assigns; papermill's own reading misses `x = "a=b"`."""
-    tree = ast.parse(
-        "".join([cell.source for cell in nb.cells if _tagged(cell, "parameters")][:1])
-    )
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    return [node.id for node in names if isinstance(node.ctx, ast.Store)]
-
-
-@contextlib.contextmanager
-def _kernel_environment(root: Path, resumed: Path) -> Iterator[None]:
-    """Keep a person's own settings from changing a result."""
-    before = dict(os.environ)
-    os.environ.update(
-        JUPYTER_PREFER_ENV_PATH="1",  # this interpreter's kernel, not its namesake in ~
-        IPYTHONDIR=str(root / "runs/scratch/ipython"),  # no start-up files, no figure format
-        PYTHONSTARTUP="",
-        POYO_SCRATCH=str(resumed),  # where `poyo.resume` keeps what an interrupted run resumes from
-        PYTHONHASHSEED="0",  # the order of a set
-        # the kernel ends before joblib has tidied up; its tracker then does, and says so at length
-        PYTHONWARNINGS="ignore:resource_tracker:UserWarning",
-        MPLBACKEND="module://matplotlib_inline.backend_inline",
-    )
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+def _reason(error: Any) -> str:
+    return ": ".join(filter(None, (error.ename, error.evalue)))

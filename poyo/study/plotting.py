@@ -32,9 +32,8 @@ def csv(data: pd.DataFrame, name: str) -> None:
 def markdown(rows: list[dict[str, str]], name: str, caption: str) -> str:
     """Write figures/tables/<name>.md and return it: a row per dict, columns by their keys."""
     columns = list(rows[0])
-    lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
-    lines += [" | ".join(str(row[column]) for column in columns) for row in rows]
-    text = "\n".join(f"| {line} |" for line in lines) + f"\n\n{caption}\n"
+    cells = [columns, ["---"] * len(columns), *([str(row[c]) for c in columns] for row in rows)]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in cells) + f"\n\n{caption}\n"
     with replacing(FIGURES / "tables" / f"{name}.md") as scratch:
         scratch.write_text(text)
     return text

@@ -2,9 +2,9 @@
 
     params = profile.load()
 
-The sections `models`, `ablations` and `speed` inherit a recipe from `pretrain` and set what
-differs. Sizes are names here: `python -m poyo params` looks them up. Not for: deriving anything
-from data.
+The comments of params.yaml say what its keys are for. The sections `models`, `ablations` and
+`speed` inherit a recipe from `pretrain` and set what differs. Sizes are names here: `python -m
+poyo params` looks them up. Not for: deriving anything from data.
 """
 
 import re
@@ -14,25 +14,19 @@ from pathlib import Path
 from .. import ROOT
 from ..config import ConfigError, EmbeddingRecipe, Recipe, Windows, build, read_yaml
 
-TABLE_2 = ("poyo_mp", "poyo_1")
-"""Rows of `models` that Table 2 is made of."""
-NEEDED = (*TABLE_2, "third")
-"""Rows that the pages after 04_pretrain cannot do without."""
+TABLE_2 = ("poyo_mp", "poyo_1")  # rows of `models` that Table 2 is made of
+NEEDED = (*TABLE_2, "third")  # rows that the pages after 04_pretrain cannot do without
 
 
-def _check(holds: bool, message: str) -> None:
+def _check(holds: object, message: str) -> None:
     if not holds:
         raise ValueError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Which sessions. `corpus`: simulated, poyo_mp or poyo_1; the rest sizes the simulation.
-
-    root: where `brainsets prepare` put its files, for the public corpora. days: per known animal
-    and task; held_out_days: per column of Table 2, the NLB columns have one; minutes: of a
-    session to pretrain on; units: fewest and most per session.
-    """
+    """Which sessions: the corpus (simulated, poyo_mp or poyo_1), and how large a simulated one is
+    (sessions, minutes of each, fewest and most units)."""
 
     corpus: str
     root: str
@@ -55,11 +49,8 @@ class Inheriting(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class Pretraining(Inheriting):
-    """A model that 04_pretrain trains, a row of `models`.
-
-    scope: which pretraining sessions, a name of `sources.scope`. share: of the sessions of each
-    animal and task. alone: a model for each of these sessions instead of one for all.
-    """
+    """A model of 04_pretrain. share: fraction of the sessions in a `sources.scope`; alone: a model
+    for each of these instead of one for all."""
 
     scope: str
     share: float
@@ -72,59 +63,48 @@ class Pretraining(Inheriting):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningRates:
-    """The learning rates each method of `adapt` tries besides its recipe's own."""
-
-    unit_identification: tuple[dict[str, float], ...]
-    finetune: tuple[dict[str, float], ...]
-    single_session: tuple[dict[str, float], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Adapt:
     """How a pretrained model meets a held-out session, and the same from scratch.
 
-    tried: on the first session of a column; the best on validation is taken. trials: numbers of
-    labelled trials in the few-shot curves; few: the columns of Table 2 that are asked. transfer:
-    another pretrained model -> columns it meets by unit identification.
+    tried: method -> learning rates besides its recipe's own, tried on the first session of a
+    column. transfer: model -> columns it meets.
     """
 
     unit_identification: EmbeddingRecipe
     finetune: Recipe
     single_session: Recipe
-    tried: LearningRates
+    tried: dict[str, tuple[dict[str, float], ...]]
     trials: tuple[int, ...]
     few: tuple[str, ...]
     transfer: dict[str, tuple[str, ...]]
 
     def __post_init__(self):
-        for method, tried in vars(self.tried).items():
-            recipe = getattr(self, method)
-            rates = {"lr", "embedding_lr"} & {field.name for field in fields(recipe)}
-            for row in tried:
-                _check(
-                    row.keys() <= rates,
-                    f"tried.{method}: {row} may set {' and '.join(sorted(rates))} only",
-                )
+        methods = "unit_identification", "finetune", "single_session"
+        message = f"tried: expected keys {', '.join(methods)}, got {', '.join(self.tried)}"
+        _check({*self.tried} == {*methods}, message)
+        for method, tried in self.tried.items():
+            rates = [key for key in ("embedding_lr", "lr") if hasattr(getattr(self, method), key)]
+            message = f"tried.{method}: each may set {' and '.join(rates)} only, got {list(tried)}"
+            _check(all(row.keys() <= {*rates} for row in tried), message)
             grid = self.grid(method)
-            _check(len(set(grid)) == len(grid), f"tried.{method}: a configuration is there twice")
+            _check(len({*grid}) == len(grid), f"tried.{method}: a configuration is there twice")
 
     def grid(self, method: str) -> tuple[EmbeddingRecipe, ...]:
         """All recipes that a method tries, its own first."""
         recipe = getattr(self, method)
-        return recipe, *(replace(recipe, **rates) for rates in getattr(self.tried, method))
+        return recipe, *(replace(recipe, **rates) for rates in self.tried[method])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ablations(Inheriting):
-    """The study of 09_ablations. sessions: how many per task of the first dataset."""
+    """The study of 09_ablations. sessions: how many per task."""
 
     sessions: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wiener:
-    """Bin width and reach to each side of a sample, seconds; ridge penalties tried on valid."""
+    """Bin width and reach to each side of a sample, seconds; the ridge penalties tried."""
 
     bin: float
     reach: float
@@ -155,7 +135,7 @@ class Grid:
     tried: tuple[Network, ...]
 
     def __post_init__(self):
-        _check(len(set(self.tried)) == len(self.tried), "tried: a configuration is there twice")
+        _check(len({*self.tried}) == len(self.tried), "tried: a configuration is there twice")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,11 +154,7 @@ class RandomSearch:
 class Baselines:
     """Networks on binned counts; of each method's configurations the best on valid is taken.
 
-    bin: width, reach: what the MLP sees to each side, eit_step: time step of EIT, seconds.
-    warmup: share of the steps; then the learning rate falls by a cosine. eval_every: steps
-    between validations; the weights that did best there are kept. lags: seconds from a moment at
-    which the linear readouts of NDT and LFADS see rates or factors; ridge: their penalties, the
-    best on valid is taken.
+    Seconds: bin, reach (to each side), eit_step, lags. warmup: share of the steps.
     """
 
     bin: float
@@ -209,14 +185,8 @@ class Baselines:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed(Inheriting):
-    """What 10_speed measures, and how long.
-
-    sizes: of the models that are timed. repeats: stretches of ours and of the reference, in
-    turn; stretch: s of each, at least. corpus: sessions of the small and of the large corpus;
-    spikes: of the large one in all. stream: seconds of spikes that are decoded as they come.
-    goal: validation R² that is to be reached, by our own recipe and by the official one, for each
-    of `seeds`.
-    """
+    """What 10_speed measures. stretch (at least) and stream: seconds; corpus: sessions of the
+    small and of the large one; spikes: of the large one; goal: validation R² to reach."""
 
     sizes: tuple[str, ...]
     repeats: int
@@ -252,24 +222,22 @@ class Params:
 
     def __post_init__(self):
         for where, seeds in (("seeds", self.seeds), ("speed.seeds", self.speed.seeds)):
-            _check(0 < len(seeds) == len(set(seeds)), f"{where}: some, each once; got {seeds}")
+            _check(0 < len(seeds) == len({*seeds}), f"{where}: some, each once; got {seeds}")
         for name in self.models:
             # a name is that of a folder, and of a stage's parameter, where a dot would divide it
-            _check(bool(re.fullmatch(r"[\w-]+", name)), f"models: {name!r} is no name for a row")
+            _check(re.fullmatch(r"[\w-]+", name), f"models: {name!r} is no name for a row")
         known = ", ".join(self.models)
         for name in (*self.runs, *self.adapt.transfer):
             _check(name in self.models, f"runs: {name!r} is no row of models; known: {known}")
-        _check(len(set(self.runs)) == len(self.runs), "runs: a name is there twice")
-        for name in dict.fromkeys((*NEEDED, *self.adapt.transfer)):
+        _check(len({*self.runs}) == len(self.runs), "runs: a name is there twice")
+        for name in (*NEEDED, *self.adapt.transfer):
             _check(name in self.runs, f"runs: {name!r} is missing; 05_adapt needs it")
             _check(not self.models[name].alone, f"models.{name}: 05_adapt needs one model for all")
         tries = self.baselines.lfads.candidates
-        for method in vars(self.adapt.tried):
-            _check(
-                len(self.adapt.grid(method)) == tries,
-                f"adapt.tried.{method}: with the recipe's own rates a method must try as many "
-                f"configurations as those of baselines, {tries}",
-            )
+        for method in self.adapt.tried:
+            message = f"adapt.tried.{method}: a method must try as many configurations, with its"
+            message += f" recipe's own rates, as those of baselines, {tries}"
+            _check(len(self.adapt.grid(method)) == tries, message)
 
 
 def load(path: Path | str = ROOT / "params.yaml") -> Params:
@@ -284,27 +252,19 @@ def read(tree: object) -> Params:
     if "pretrain" not in tree:
         raise ConfigError("missing key pretrain; params needs it")
     own = {key: value for key, value in tree.items() if key != "pretrain"}
-    rows = own.get("models")
-    if not isinstance(rows, dict):
+    if not isinstance(own.get("models"), dict):
         return build(Params, own, "")
-    heirs = [*rows.values(), own.get("ablations"), own.get("speed")]
-    inherited = _inherited(tree["pretrain"], [heir for heir in heirs if isinstance(heir, dict)])
-
-    def merged(section: object) -> object:
-        return inherited | section if isinstance(section, dict) else section
-
-    own["models"] = {name: merged(row) for name, row in rows.items()}
-    for key in {"ablations", "speed"} & own.keys():
-        own[key] = merged(own[key])
+    rows = own["models"] = dict(own["models"])
+    heirs = [(rows, name) for name in rows] + [(own, "ablations"), (own, "speed")]
+    heirs = [(group, name) for group, name in heirs if isinstance(group.get(name), dict)]
+    # all keys of a recipe that some heir does not set, and no other, which would be idle
+    kinds = {field.name: field.type for field in fields(Recipe)}
+    idle = [key for key in kinds if all(key in group[name] for group, name in heirs)]
+    for key in idle:
+        if isinstance(tree["pretrain"], dict) and key in tree["pretrain"]:
+            raise ConfigError(f"pretrain.{key}: remove it, everything that inherits has its own")
+        del kinds[key]
+    shared = vars(build(make_dataclass("Shared", kinds.items()), tree["pretrain"], "pretrain"))
+    for group, name in heirs:
+        group[name] = shared | group[name]
     return build(Params, own, "")
-
-
-def _inherited(pretrain: object, heirs: list[dict]) -> dict:
-    """The values of `pretrain`: all keys of a recipe that some heir does not set, and no other,
-    which would be idle."""
-    recipe = {field.name: field.type for field in fields(Recipe)}
-    idle = {key for key in recipe if all(key in heir for heir in heirs)}
-    for key in idle & set(pretrain if isinstance(pretrain, dict) else ()):
-        raise ConfigError(f"pretrain.{key}: remove it, everything that inherits has its own")
-    kind = make_dataclass("Shared", [item for item in recipe.items() if item[0] not in idle])
-    return vars(build(kind, pretrain, "pretrain"))

@@ -1,14 +1,10 @@
-"""From many runs to the small files in git, and from those to what may be said: the one place
-for estimates, intervals, tests and verdicts.
-
-    python -m poyo collect          runs, figures/data/pretrain -> figures/data, metrics.json
-
-The list of runs comes from params.yaml, never from what happens to lie in runs/. Not for: drawing.
-"""
+"""From many runs to the small files in git (`python -m poyo collect`), and from those to what may
+be said: the one place for estimates, intervals, tests and verdicts. Not for: drawing."""
 
 import json
 import warnings
 from collections.abc import Mapping
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -26,9 +22,6 @@ NULL_CONTROLS = ("jitter 1 ms", "bins of 5 ms")  # ablations that take next to n
 NOT_RESOLVED = "not resolved at this scale"
 
 
-# --- estimates and tests --------------------------------------------------------------------
-
-
 class Estimate(NamedTuple):
     """A mean over n units of replication, its 95 % interval, and p of a mean of zero."""
 
@@ -43,8 +36,7 @@ class Estimate(NamedTuple):
 
 
 class Test(NamedTuple):
-    """What values say of a claim ("supported" or "contradicted"), and p of them saying so by
-    chance alone."""
+    """What values say of a claim ("supported" or "contradicted"), and p of that by chance."""
 
     estimate: Estimate
     says: str
@@ -57,18 +49,13 @@ def _t_test(values: np.ndarray, against: float, alternative: str = "two-sided"):
         return stats.ttest_1samp(values, against, alternative=alternative)
 
 
-def _finite(values) -> np.ndarray:
-    values = np.asarray(values, dtype=float)
-    return values[np.isfinite(values)]
-
-
 def estimate(values) -> Estimate:
     """Mean of one number per unit of replication, with Student's 95 % interval and p.
 
     Average over seeds first: sessions, not seeds, are what a lab samples. nan are left out; a
     single value has neither interval nor p.
     """
-    values = _finite(values)
+    values = pd.Series(values, dtype=float).dropna().to_numpy()
     n, mean = len(values), float(values.mean()) if len(values) else np.nan
     if n < 2:
         return Estimate(mean, np.nan, np.nan, n, np.nan)
@@ -97,44 +84,34 @@ def equivalent(values, margin: float = MARGIN) -> Test:
 
     Where the mean itself lies outside, the test is whether it differs from the margin it passed.
     """
-    found, values = estimate(values), _finite(values)
+    found, values = estimate(values), pd.Series(values, dtype=float).dropna().to_numpy()
     if found.n < 2:
         return Test(found, "supported", np.nan)
-    if abs(found.mean) < margin:
-        sides = ((-margin, "greater"), (margin, "less"))
-        return Test(found, "supported", max(float(_t_test(values, *s).pvalue) for s in sides))
-    p = float(_t_test(values, np.copysign(margin, found.mean)).pvalue)
-    return Test(found, "contradicted", p)
+    if abs(found.mean) >= margin:
+        p = _t_test(values, np.copysign(margin, found.mean)).pvalue
+        return Test(found, "contradicted", float(p))
+    sides = (-margin, "greater"), (margin, "less")
+    return Test(found, "supported", max(float(_t_test(values, *side).pvalue) for side in sides))
 
 
 def holm(p) -> np.ndarray:
     """p values corrected for their number (Holm 1979); a nan counts as a test and stays nan."""
-    p = np.asarray(p, dtype=float)
-    order = np.argsort(np.nan_to_num(p, nan=1.0), kind="stable")
-    steps = np.nan_to_num(p, nan=1.0)[order] * np.arange(len(p), 0, -1)
-    corrected = np.empty_like(p)
-    corrected[order] = np.maximum.accumulate(steps).clip(0, 1) if len(p) else steps
-    return np.where(np.isnan(p), np.nan, corrected)
+    p = pd.Series(np.asarray(p, dtype=float))
+    ordered = p.fillna(1.0).sort_values(kind="stable")
+    corrected = (ordered * np.arange(len(p), 0, -1)).cummax().clip(0, 1)
+    return corrected.sort_index().where(p.notna()).to_numpy()
 
 
 def judge(tests: Mapping[object, Test]) -> pd.DataFrame:
     """The verdicts of a family of tests, a row each: estimate, low, high, n, p, p_holm, verdict.
 
-    A test says what it says where its p, corrected by Holm over the family, is below ALPHA; the
-    intervals are each for itself.
+    A test says what it says where p_holm is below ALPHA; the intervals are each for itself.
     """
-    table = pd.DataFrame(
-        [[*test.estimate[:4], test.p] for test in tests.values()],
-        index=list(tests),
-        columns=["estimate", "low", "high", "n", "p"],
-    )
+    rows = [[*test.estimate[:4], test.p] for test in tests.values()]
+    table = pd.DataFrame(rows, list(tests), ["estimate", "low", "high", "n", "p"])
     table["p_holm"] = holm(table.p)
     says = [test.says for test in tests.values()]
-    table["verdict"] = np.where(table.p_holm < ALPHA, says, NOT_RESOLVED)
-    return table
-
-
-# --- what the pages ask ---------------------------------------------------------------------
+    return table.assign(verdict=np.where(table.p_holm < ALPHA, says, NOT_RESOLVED))
 
 
 def ablations(scores: pd.DataFrame) -> tuple[pd.DataFrame, float]:
@@ -148,16 +125,13 @@ def ablations(scores: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     luck = max((abs(gains[v].mean) for v in NULL_CONTROLS if v in gains), default=0.0)
     rows = []
     for variant in variants:
-        level = estimate(scores[scores.variant == variant].groupby("session_id").r2.mean())
-        row = {"variant": variant, "r2": level.mean, "sessions": level.n}
-        row |= {"gain": None, "verdict": ""}
-        if variant in gains:
-            found = gains[variant]
+        levels = scores[scores.variant == variant].groupby("session_id").r2.mean()
+        found, verdict = gains.get(variant), ""
+        if found:
             clear = abs(found.mean) > luck and (found.low > 0 or found.high < 0)
             verdict = ("better" if found.mean > 0 else "worse") if clear else "not resolved"
-            row |= {"gain": found, "verdict": verdict}
-        rows.append(row)
-    return pd.DataFrame(rows).set_index("variant"), luck
+        rows.append((levels.mean(), len(levels), found, verdict))
+    return pd.DataFrame(rows, variants, ["r2", "sessions", "gain", "verdict"]), luck
 
 
 def within(scores: pd.DataFrame, by: str = "model") -> dict[str, Estimate]:
@@ -173,8 +147,8 @@ def select(scaling: pd.DataFrame, **wanted) -> list[str]:
     models = scaling.drop_duplicates("model")
     for column, value in wanted.items():
         models = models[models[column] == value]
-    models = models.sort_values(["parameters", "alone", "share"], ascending=[True, False, True])
-    return list(models.model)
+    order = ["parameters", "alone", "share"]
+    return list(models.sort_values(order, ascending=[True, False, True]).model)
 
 
 def by_size(scaling: pd.DataFrame) -> list[str]:
@@ -194,15 +168,11 @@ def _as_large_as_poyo_mp(scaling: pd.DataFrame) -> pd.DataFrame:
 def powers(scores: pd.DataFrame, x: str) -> pd.Series:
     """The power of x by which 1 - R² falls, per session: minus the slope in the logarithms."""
     means = scores.groupby(["session_id", "model"])[["r2", x]].mean().query("r2 < 1")
-    sessions = means.groupby("session_id")
-    return pd.Series(
-        {
-            session: -np.polyfit(np.log(one[x]), np.log(1 - one.r2), 1)[0]
-            for session, one in sessions
-            if one[x].nunique() > 1
-        },
-        dtype=float,
-    )
+    found = {}
+    for session, one in means.groupby("session_id"):
+        if one[x].nunique() > 1:
+            found[session] = -np.polyfit(np.log(one[x]), np.log(1 - one.r2), 1)[0]
+    return pd.Series(found, dtype=float)
 
 
 def reached(steps: pd.DataFrame, limit: int = 200, share: float = 0.9) -> pd.Series:
@@ -240,55 +210,48 @@ def claims(
     one_task = next(iter(select(equal, scope="rt", alone=False)), "")
     random_target = scaling[scaling.task == "random_target_reaching"]
     clusters = alike(sessions, "subject", "task")
-    unit_id, tuned = "poyo_mp_unit_identification", "poyo_mp_finetune"
+    unit_id, tuned, scratch = "poyo_mp_unit_identification", "poyo_mp_finetune", "single_session"
+
+    def wins(scores: pd.DataFrame, better: str, worse: str, by: str = "method") -> Test:
+        return greater(gain(scores, better, worse, by))
+
     tests = {
-        "unmatched neurons": ("04_pretrain", greater(gain(own, "poyo_mp", "wiener"))),
-        "multi > single": ("07_scaling", greater(gain(scaling, "poyo_mp", single, "model"))),
-        "better than networks on counts": (
-            "05_adapt", greater(gain(held_out, "poyo_1_finetune", "mlp")),
-        ),
-        "any source": ("04_pretrain", greater(gain(others, "poyo_1", "wiener"))),
-        "more sources": ("05_adapt", greater(gain(held_out, "poyo_1_finetune", tuned))),
-        "unit id > wiener": ("05_adapt", greater(gain(held_out, unit_id, "wiener"))),
-        "unit id > single": ("05_adapt", equivalent(gain(held_out, unit_id, "single_session"))),
-        "finetune > single": ("05_adapt", greater(gain(held_out, tuned, "single_session"))),
-        "finetune > unit id": ("05_adapt", greater(gain(held_out, tuned, unit_id))),
-        "few labels": ("07_scaling", greater(gain(trials, unit_id, "single_session"))),
+        "unmatched neurons": ("04_pretrain", wins(own, "poyo_mp", "wiener")),
+        "multi > single": ("07_scaling", wins(scaling, "poyo_mp", single, "model")),
+        "better than networks on counts": ("05_adapt", wins(held_out, "poyo_1_finetune", "mlp")),
+        "any source": ("04_pretrain", wins(others, "poyo_1", "wiener")),
+        "more sources": ("05_adapt", wins(held_out, "poyo_1_finetune", tuned)),
+        "unit id > wiener": ("05_adapt", wins(held_out, unit_id, "wiener")),
+        "unit id > single": ("05_adapt", equivalent(gain(held_out, unit_id, scratch))),
+        "finetune > single": ("05_adapt", wins(held_out, tuned, scratch)),
+        "finetune > unit id": ("05_adapt", wins(held_out, tuned, unit_id)),
+        "few labels": ("07_scaling", wins(trials, unit_id, scratch)),
         "few steps": ("07_scaling", greater(reached(steps))),
-        "more data": (
-            "05_adapt", greater(gain(held_out, unit_id, f"{less}_unit_identification")),
-        ),
-        "other task helps": (
-            "07_scaling", greater(gain(random_target, "poyo_mp", one_task, "model")),
-        ),
-        "deeper": ("07_scaling", greater(gain(scaling, sizes[-1], sizes[0], "model"))),
+        "more data": ("05_adapt", wins(held_out, unit_id, f"{less}_unit_identification")),
+        "other task helps": ("07_scaling", wins(random_target, "poyo_mp", one_task, "model")),
+        "deeper": ("07_scaling", wins(scaling, sizes[-1], sizes[0], "model")),
         "sessions cluster": ("08_embeddings", greater(clusters.alike - clusters.chance)),
-    }  # fmt: skip
+    }
     table = judge({claim: test for claim, (_, test) in tests.items()})
     return table.assign(notebook=[notebook for notebook, _ in tests.values()])
 
 
-# --- collecting -----------------------------------------------------------------------------
-
-
 def collect(params: Params) -> None:
-    """Gather the runs into the files of figures/data and the headline metrics."""
+    """Gather the runs that params.yaml lists, whatever else there is, into the files of
+    figures/data and the headline metrics."""
 
     def read(name: str) -> pd.DataFrame:
         return pd.read_csv(ROOT / "runs" / f"{name}.csv")
 
-    pretrained = {
-        name: pd.read_csv(FIGURES / "data/pretrain" / f"{name}.csv").assign(model=name)
-        for name in params.runs
-    }
-    what = ("scope", "share", "alone")
-    rows = {name: {k: getattr(params.models[name], k) for k in what} for name in params.runs}
-    csv(pd.concat([pretrained[name].assign(**row) for name, row in rows.items()]), "scaling")
-    parts = [
-        read("baselines/scores").rename(columns={"role": "column"}),
-        *(pretrained[name].assign(column="pretrain", method=name) for name in TABLE_2),
-        read("adapt/scores"),
-    ]
+    pretrained = {}
+    for name in params.runs:
+        row = {key: getattr(params.models[name], key) for key in ("scope", "share", "alone")}
+        found = pd.read_csv(FIGURES / "data/pretrain" / f"{name}.csv")
+        pretrained[name] = found.assign(model=name, **row)
+    csv(pd.concat(pretrained.values()), "scaling")
+    own = [pretrained[name].assign(column="pretrain", method=name) for name in TABLE_2]
+    baselines = read("baselines/scores").rename(columns={"role": "column"})
+    parts = [baselines, *own, read("adapt/scores")]
     scores = pd.concat(parts)[["column", "session_id", "task", "method", "seed", "r2"]]
     csv(scores, "scores")
     csv(table2(scores), "table2")
@@ -313,27 +276,17 @@ def table2(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per column and method: r2 is the mean over sessions of the mean over seeds.
 
     r2_std is over the sessions, as in the paper; sessions and seeds are how many there are.
-    Methods that were not tried on a column have no row.
     """
     rows = []
-    for column in paper.COLUMNS:
-        for method in paper.METHODS:
-            part = scores[(scores.column == column) & (scores.method == method)]
-            if part.empty:
-                continue
-            per_session = part.groupby("session_id")["r2"].mean()
-            rows.append(
-                {
-                    "column": column,
-                    "method": method,
-                    "r2": per_session.mean(),
-                    "r2_std": per_session.std(ddof=0),
-                    "sessions": len(per_session),
-                    "seeds": part["seed"].nunique(),
-                    "paper_r2": paper.TABLE_2.get(method, {}).get(column, (np.nan,))[0],
-                }
-            )
-    return pd.DataFrame(rows)
+    for column, method in product(paper.COLUMNS, paper.METHODS):
+        part = scores[(scores.column == column) & (scores.method == method)]
+        if len(part):
+            r2 = part.groupby("session_id").r2.mean()
+            reported, _ = paper.TABLE_2.get(method, {}).get(column, (np.nan, None))
+            found = r2.mean(), r2.std(ddof=0), len(r2), part.seed.nunique(), reported
+            rows.append((column, method, *found))
+    names = ["column", "method", "r2", "r2_std", "sessions", "seeds", "paper_r2"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def headline(scores: pd.DataFrame) -> dict[str, float]:
