@@ -1,25 +1,21 @@
 """POYO: population decoding from spikes with a PerceiverIO over time.
 
 A companion to Azabou et al., "A Unified, Scalable Framework for Neural Population Decoding"
-(NeurIPS 2023). Read the modules in the order of the paper: `recording` and `sources` (the data),
+(NeurIPS 2023). Read the modules in the order of the paper: `data.recording` and `data.sources`,
 `tokens` (every spike is a token), `model` (PerceiverIO with rotary time), `train`, `adapt`,
-`evaluate`.
-
-Letters used in every docstring and shape comment:
+`evaluate`. Letters used in every docstring and shape comment:
 
     B batch   N input tokens   L latents   Q output queries   D width   H heads   K head width
     U units   T times          S spikes
 
-Times are seconds (float), rates hertz, velocities in the recording's own unit.
-"""
+Times are seconds (float), rates hertz, velocities in the recording's own unit."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The repository: params.yaml, dvc.yaml, notebooks/, figures/ and runs/ live here."""
+ROOT = Path(__file__).resolve().parent.parent  # the repository: params.yaml, runs/
 
 __version__ = "0.1.0"
 __all__ = ["ROOT", "__version__", "replacing"]

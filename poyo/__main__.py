@@ -4,8 +4,7 @@ python -m poyo code NAME                                notebooks/NAME.py -> run
 python -m poyo run NAME [--as KEY] [-p key value ...]   -> runs/notebooks/KEY.ipynb
 python -m poyo render NAME [--from KEY]                 -> notebooks/rendered/NAME.ipynb
 python -m poyo params      reads params.yaml strictly   -> runs/params.txt
-python -m poyo collect     what was found in runs       -> figures/data, figures/metrics.json
-"""
+python -m poyo collect     what was found in runs       -> figures/data, figures/metrics.json"""
 
 import argparse
 import sys

@@ -1,10 +1,8 @@
 """A trained decoder meets a session it has never seen (paper, section 2.5).
-
 Unit identification: the network is kept and only the embeddings of the new units and the new
-session learn. Finetuning: after that, everything learns ("gradual unfreezing"). From scratch:
-the same network without its past. Several sessions that share a decoder may be met together:
-a decoder is a `Decoder`, recordings a list of `Recording`, and the rest is as in `train.fit`.
-"""
+session learn. Finetuning: after that, everything learns ("gradual unfreezing"). From scratch: the
+same network without its past. Several sessions that share a decoder may be met together: a decoder
+is a `Decoder`, recordings a list of `Recording`, and the rest is as in `train.fit`."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -25,7 +23,7 @@ FROM_SCRATCH = Recipe(steps=400, lr=1e-2, warmup=0.1, dropout=(0.2, 0.2, 0.0), e
 def identify_units(
     decoder, recordings, recipe=UNIT_IDENTIFICATION, *, seed=0, label="unit identification"
 ) -> History:
-    """Learn the rows of a decoder's units and sessions; its network stays as it is."""
+    """Learn the rows of the units and sessions by an EmbeddingRecipe; the network stays."""
     if recipe.trains_network:
         raise TypeError("unit identification takes an EmbeddingRecipe: the network is frozen")
     return fit(decoder, recordings, recipe, seed=seed, label=label)
@@ -54,8 +52,8 @@ class Search(NamedTuple):
 
 
 def search(decoder, recordings, recipes, *, seed=0, label="search") -> Search:
-    """Train a copy of the decoder by each recipe; the best R² on validation decides, the first
-    of several equally good ones. The decoder itself is left as it was."""
+    """Train a copy of the decoder by each of `recipes`, a list of EmbeddingRecipe; the best R² on
+    validation decides, the first of equal ones. The decoder itself is left as it was."""
     runs, valid = [], []
     for recipe in recipes:
         one = decoder.copy()
@@ -68,9 +66,8 @@ def search(decoder, recordings, recipes, *, seed=0, label="search") -> Search:
 
 def few_trials(recording: Recording, n: int, length: float, seed: int) -> Recording:
     """The recording with only n of its labelled train trials to learn from; the rest as it was.
-
-    length: of a window, seconds; trials that are shorter do not count. A larger n holds the
-    trials of a smaller one. Raises RecordingError where there are fewer."""
+    length: of a window, seconds; trials that are shorter do not count. A larger n holds the trials
+    of a smaller one. Raises RecordingError where there are fewer."""
     train = recording.splits["train"]
     # a trial next to one that is held out has lost its margin; what is left of it counts
     outside = subtract(recording.domain, train)

@@ -1,11 +1,9 @@
 """Rotary attention as the paper writes it (section 2.2); `kernels` computes the same, faster.
-
 Queries, keys and values carry a time. With R(t) the rotation by time t, a query at time s gathers
 
     R(-s) sum_n softmax_n( R(s) q · R(t_n) k_n / sqrt(K) ) R(t_n) v_n
 
-so that both where it looks and what it gathers depend on the differences t_n - s alone.
-"""
+so that both where it looks and what it gathers depend on the differences t_n - s alone."""
 
 import math
 
@@ -27,9 +25,8 @@ class RotaryTime(nn.Module):
         super().__init__()
         n = HEAD // 4
         period = torch.logspace(math.log10(T_MIN), math.log10(T_MAX), n, dtype=torch.float64)
-        # One frequency per pair of dims, 0 for those that do not turn. It is saved with the
-        # weights: at 0.1 ms a float32 rounding of omega is a visible phase, so a decoder
-        # decodes exactly only with the omega it was trained with.
+        # One frequency per pair of dims, 0 for those that do not turn; saved with the weights, as
+        # at 0.1 ms another float32 rounding of omega than in training is a visible phase.
         omega = torch.cat([2 * math.pi / period, torch.zeros(n)])
         self.register_buffer("omega", omega.float())
 
@@ -51,11 +48,11 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
 
 def attend(q, kv, q_rotation, kv_rotation, *, lengths=None, dropout=0.0, rotate_values=True):
     """Attention of B windows of T queries, each to its own N keys and values: -> (B, T, H*K).
-
-    q: (B, T, H*K). kv: (B, N, 2*H*K), keys then values. With `lengths`, B ints, the windows have
-    different N and lie one after the other in kv (1, n, 2*H*K), and the queries q (1, T, H*K) are
-    the same for all. Queries and keys are rotated by q_rotation, (T, K/4) or (B, T, K/4), and
-    kv_rotation; with `rotate_values` so are the values, and the result is rotated back."""
+    Tensors q: (B, T, H*K) and kv: (B, N, 2*H*K), keys then values. With `lengths`, a list of B
+    ints, the windows have different N and lie one after the other in kv (1, n, 2*H*K), and the
+    queries q (1, T, H*K) are the same for all. Queries and keys are rotated by q_rotation and
+    kv_rotation, complex tensors, (T, K/4) or (B, T, K/4); with `rotate_values`, a bool, so are the
+    values, and the result is rotated back. dropout: rate on the attention weights."""
     q, kv = split_heads(q), split_heads(kv)  # (H, B or 1, T, K), (2H, B or 1, N or n, K)
     keys, values = kv.chunk(2)
     q, keys = rotate(q, q_rotation), rotate(keys, kv_rotation)

@@ -1,8 +1,6 @@
 """What a piece of code rests on: the modules of this package that it imports, directly or not.
-
 Without comments, docstrings and blank lines, so that an edit of these re-runs no stage and starts
-no training anew. Imports count wherever they stand; nothing is run to find them.
-"""
+no training anew. Imports count wherever they stand; nothing is run to find them."""
 
 import ast
 import functools
@@ -20,10 +18,8 @@ DATA = ".mplstyle", ".yaml"  # files that code reads; what is in them counts, to
 
 def code_of(*starts: str | Path, root: Path = ROOT) -> str:
     """The code of all modules reached, each under its name, sorted; Python 3.11 to 3.14 agree.
-
     A start is a module's name ("poyo.train"; one outside of the package counts, too, by its name
-    alone if it has no file) or the path of a file that itself does not. Raises ImportError.
-    """
+    alone if it has no file) or the path of a file that itself does not. Raises ImportError."""
     files, texts, seen = {}, {}, set()
     for path in (root / "poyo").rglob("*.*"):
         name = path.relative_to(root).as_posix().replace("/", ".")
@@ -46,8 +42,7 @@ def code_of(*starts: str | Path, root: Path = ROOT) -> str:
 
 @functools.cache
 def _imports(text: str, name: str) -> frozenset[str]:
-    """What a file may import; the string "poyo.study.style" names a style sheet, and
-    "poyo/study/paper.yaml" a file of data."""
+    """What a file may import; "poyo.study.style" names a style sheet, "poyo/a.yaml" its data."""
     found = set()
     for node in ast.walk(ast.parse(text, name)):
         if isinstance(node, ast.Import):

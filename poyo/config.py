@@ -1,8 +1,6 @@
 """How a training run and its windows are set: frozen dataclasses, read strictly.
-
-An unknown or missing key is an error that names it, before any work starts. Not for: what a
-study sets beyond that (`study.profile`), or the model's size (`model.SIZES`).
-"""
+An unknown or missing key is an error that names it, before any work starts. Not for: what a study
+sets beyond that (`study.profile`), or the model's size (`model.SIZES`)."""
 
 import difflib
 from dataclasses import dataclass, fields, is_dataclass
@@ -36,7 +34,6 @@ class Windows:
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingRecipe:
     """How the embeddings of units and sessions are trained while the network is frozen.
-
     optimizer: muon or adamw (ours) or lamb (the paper's). embedding_lr: the highest learning rate
     of the embeddings; it rises over the fraction `warmup` of the steps, stays until the fraction
     `hold`, then falls by a cosine. dropout: in feed-forwards, on the processor's residual
@@ -70,7 +67,6 @@ class EmbeddingRecipe:
 class Recipe(EmbeddingRecipe):
     """The same where the network learns, too: lr is its highest learning rate, by the embeddings'
     schedule; weight_decay pulls its weights (with lamb the embeddings', too) towards zero.
-
     The defaults of both suit sessions of some minutes and a model of size "laptop"."""
 
     trains_network: ClassVar[bool] = True
@@ -80,8 +76,7 @@ class Recipe(EmbeddingRecipe):
 
 
 def read_yaml(source: Path | str) -> Any:
-    """What a YAML 1.2 file (a Path) or text holds: DVC's reader, so 1e-5 is a number here, too.
-    Raises ConfigError where it is not YAML."""
+    """What a file (a Path) or text of YAML 1.2 holds; 1e-5 is a number. Raises ConfigError."""
     text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
     try:
         return YAML(typ="safe", pure=True).load(text)

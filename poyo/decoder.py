@@ -40,11 +40,9 @@ class Decoder:
     def new(
         cls, recordings: list[Recording], *, size="laptop", windows=WINDOWS, seed=0, model=POYO
     ) -> Self:
-        """An untrained decoder of these sessions, its weights drawn from `seed`.
-
+        """An untrained decoder of these sessions, its weights drawn from `seed`, an int.
         size: a `Size` or a name of model.SIZES. windows: a `Windows`. model: POYO, or a `Network`
-        of one's own. Raises RecordingError where the sessions do not share what is to be decoded.
-        """
+        of one's own. Raises RecordingError where the sessions do not share what is decoded."""
         units, sessions = units_and_sessions(recordings)
         readouts = {r.session_id: readout_of(r) for r in recordings}
         outputs = _shared(recordings, readouts)
@@ -60,7 +58,7 @@ class Decoder:
     def adopt(self, recordings: list[Recording], *, seed: int = 0) -> Self:
         """A decoder of new sessions with this one's network, which is left as it was.
         Rows of new units and sessions are drawn around the mean of the learned rows, with their
-        spread; they are to be learned (`adapt.identify_units`). Raises RecordingError where the
+        spread, and are to be learned (`adapt.identify_units`). Raises RecordingError where the
         sessions hold something else to decode than this decoder's."""
         like = {"size": self.model.size, "windows": self.windows, "model": type(self.model)}
         new = type(self).new(recordings, seed=seed, **like)
@@ -117,7 +115,6 @@ class Decoder:
     @classmethod
     def load(cls, path: Path | str, model: type[Network] = POYO) -> Self:
         """Read one, its model in evaluation mode on the CPU; no code in the file is run.
-
         model: the class it was made with, if that is not POYO. Raises CheckpointError."""
         content = resume.read(path)
         keys = "model class size outputs units sessions windows readouts about".split()

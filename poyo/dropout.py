@@ -24,8 +24,7 @@ def seeded(seed: tuple[int, ...], device: torch.device) -> Iterator[None]:
 
 def keep_mask(like: Tensor, p: float) -> tuple[Tensor, float]:
     """What dropout at rate p keeps: 1 or 0 in the shape of `like`, and the scale of the kept.
-    One random byte per element, eight drawn at a time: the random numbers of a plain dropout
-    cost a CPU a quarter of its training step."""
+    One random byte per element: a plain dropout's numbers cost a CPU a quarter of a step."""
     # Paper: rate p. Here: the nearest multiple of 1/256, exactly scaled (0.2 becomes 0.199).
     dropped = round(256 * p)
     words = torch.empty(-(-like.numel() // 8), dtype=torch.int64, device=like.device)
@@ -35,9 +34,7 @@ def keep_mask(like: Tensor, p: float) -> tuple[Tensor, float]:
     return torch.ge(bytes_, dropped, out=mask), 256 / (256 - dropped)
 
 
-class Dropout(nn.Dropout):
-    """As nn.Dropout, by `keep_mask`."""
-
+class Dropout(nn.Dropout):  # by `keep_mask`
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x

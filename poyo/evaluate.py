@@ -49,8 +49,7 @@ def decode(model: nn.Module, session: Session, domain: np.ndarray, windows: Wind
     starts = grid(domain, windows.length, windows.eval_step)
 
     @torch.no_grad()
-    def part(rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the samples of some windows, (m,), and their predictions (m, D)."""
+    def part(rows: slice) -> tuple[np.ndarray, np.ndarray]:  # rows of samples (m,), their (m, D)
         some = starts[rows]
         batch = tokenize([session], np.zeros(len(some), dtype=int), some, windows.length)
         mask = batch["output_mask"].numpy()

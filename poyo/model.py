@@ -6,8 +6,7 @@
 Nothing is computed twice: a key before its rotation depends on (unit, token type) alone, so that
 small table is projected once and gathered; the latents that open the encoder are the same for
 every window; padding is dropped before attention. The numbers are those of the plain formulation.
-Parameter names are those of torch_brain, whose checkpoints fit.
-"""
+Parameter names are those of torch_brain, whose checkpoints fit."""
 
 from dataclasses import dataclass
 
@@ -34,8 +33,7 @@ SIZES = {  # the one dial of the model: its size by name
     # the paper's single-session model, and the one of POYO-mp and POYO-1 (depth 24)
     "1.3M": Size(dim=64, depth=6, cross_heads=2, self_heads=8, latents_per_step=16),
     "11.8M": Size(dim=128, depth=24, cross_heads=4, self_heads=8, latents_per_step=32),
-    # the paper's scaling figure, whose names count about 1.25 M of unit embeddings, too; its 13M
-    # is 11.8M
+    # the paper's scaling figure: its names count 1.25 M of unit embeddings, too (13M is 11.8M)
     "3.8M": Size(dim=128, depth=4, cross_heads=4, self_heads=8, latents_per_step=32),
     "7.4M": Size(dim=128, depth=12, cross_heads=4, self_heads=8, latents_per_step=32),
     # ours, for two CPU cores
@@ -48,7 +46,6 @@ SIZES = {  # the one dial of the model: its size by name
 
 class Network(nn.Module):
     """What `Decoder` and `train.fit` ask of a model: derive from this to bring one of your own.
-
     A model reads a batch of `tokens.tokenize` in `forward(**batch)` and returns (B, Q, outputs),
     the decoded behaviour over its scale, at output_timestamps (B, Q). All it knows about which
     neurons and sessions it hears are the rows of `unit_emb` and `session_emb`, so that new ones
@@ -144,10 +141,9 @@ class FeedForward(nn.Module):
 
 class POYO(Network):
     """The paper's model (section 2; Figure 1).
-
     size: a `Size`, SIZES has them by name. units, sessions: rows of the two embedding tables, row
-    0 (no unit, no session) included. outputs: dims of the behaviour. windows: their length and
-    the step of the latent grid, whose K embeddings are repeated at the middle of every step:
+    0 (no unit, no session) included. outputs: dims of the behaviour. windows: their length and the
+    step of the latent grid, whose K embeddings are repeated at the middle of every step:
     latent_index and latent_timestamps (L,), L = K * length / latent_step (section 2.2)."""
 
     def __init__(self, *, size, units, sessions, outputs=2, windows=Windows()):  # noqa: B008
@@ -189,7 +185,6 @@ class POYO(Network):
         session_index, output_timestamps, output_mask, **_,
     ) -> Tensor:  # fmt: skip
         """Decode a batch of windows; other keys of the batch (targets, weights) are ignored.
-
         input_unit_index, input_token_type: (B, N) int; input_timestamps: (B, N) seconds from the
         window's start; input_mask: (B, N) bool, False is padding. session_index: (B,).
         output_timestamps: (B, Q) seconds, and output_mask: (B, Q) bool. Returns (B, Q, outputs),

@@ -11,9 +11,7 @@ from .config import EmbeddingRecipe
 BETAS = 0.9, 0.99  # of AdamW
 
 
-class _PerTensor(Optimizer):
-    """A step is an `_update` of each tensor alone."""
-
+class _PerTensor(Optimizer):  # a step is an `_update` of each tensor alone
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
@@ -54,12 +52,10 @@ class Lamb(_PerTensor):
 
 
 class Muon(_PerTensor):
-    """Muon for matrices (Jordan et al. 2024): every step is an orthogonal matrix.
-
-    The momentum is replaced by the nearest matrix with equal singular values, by five
-    Newton-Schulz iterations, scaled so that its elements are as large as Adam's steps (Liu et al.
-    2025): learning rates carry over. As torch.optim.Muon, but in float32, for CPUs that have no
-    fast bfloat16."""
+    """Muon for matrices (Jordan et al. 2024): every step is an orthogonal matrix. The momentum is
+    replaced by the nearest matrix with equal singular values, by five Newton-Schulz iterations,
+    scaled so that its elements are as large as Adam's steps (Liu et al. 2025): learning rates
+    carry over. As torch.optim.Muon, but in float32, for CPUs that have no fast bfloat16."""
 
     def __init__(self, params, lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
@@ -95,8 +91,7 @@ def make(groups: dict[str, list[nn.Parameter]], recipe: EmbeddingRecipe) -> list
     options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "lamb":
         return [Lamb([embeddings | {"sparse": True}, matrices, rest], **options)]
-    # a decay would shrink the rows of units that are rarely seen
-    embeddings["weight_decay"] = 0.0
+    embeddings["weight_decay"] = 0.0  # a decay would shrink the rows of units rarely seen
     if recipe.optimizer == "adamw":
         return [torch.optim.AdamW([embeddings, matrices, rest], betas=BETAS, **options)]
     adamw = torch.optim.AdamW([embeddings, rest], betas=BETAS, **options)

@@ -1,8 +1,6 @@
 """Files of tensors, and what a training continues from after it was interrupted.
-
 The resume file lies outside every DVC output. Its name is a hash of all that determines the run,
-so a changed run never continues from the state of another.
-"""
+so a changed run never continues from the state of another."""
 
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Which windows are seen: random ones in training, a regular grid in evaluation; unit dropout.
-
-What is drawn is a function of (seed, step) alone, so a resumed run sees the same windows.
-"""
+What is drawn is a function of (seed, step) alone, so a resumed run sees the same windows."""
 
 import numpy as np
 
@@ -14,10 +12,9 @@ class WindowError(ValueError):
 
 class TrainingWindows:
     """Random windows over the train intervals of every session, epoch after epoch.
-
     domains: per session (n, 2). Each epoch an interval of L seconds gives floor(L / length)
-    windows, one after the other from a random offset (the one that the offset pushes out is
-    drawn anew); shorter intervals give none. Raises WindowError if there is no window at all."""
+    windows, one after the other from a random offset (the one that the offset pushes out is drawn
+    anew); shorter intervals give none. Raises WindowError if there is no window at all."""
 
     def __init__(self, domains: list[np.ndarray], length: float, seed: int):
         spans = np.concatenate([np.empty((0, 2)), *domains])
@@ -80,9 +77,8 @@ def grid(domain: np.ndarray, length: float, step: float) -> np.ndarray:
 
 def keep_probabilities(least: int, mode: int, most: int, peak: float = 4.0) -> np.ndarray:
     """Probabilities of keeping n = least..most units (unit dropout, paper section 2.4).
-    A triangle of height `peak` at the mode and 1 at both ends. The reference accepts a draw when
-    u <= f/(10 q) with a fresh uniform q, so its realised density is a(1 - ln a), a = f/10; these
-    are those."""
+    A triangle f of height `peak` at the mode and 1 at both ends. The reference accepts a draw when
+    u <= f/(10 q) with a fresh uniform q: its density, and this one, is a(1 - ln a), a = f/10."""
     n = np.arange(least, most + 1)
     f = np.interp(n, [least, mode, most], [1.0, peak, 1.0]) / 10
     p = f * (1 - np.log(f))

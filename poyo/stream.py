@@ -4,8 +4,7 @@
                    ├-> the window [now - length, now) -> behaviour
     clock -> decode┘
 
-What does not change from one update to the next is computed once.
-"""
+What does not change from one update to the next is computed once."""
 
 import warnings
 from collections.abc import Sequence
@@ -26,17 +25,14 @@ SPIKES = np.dtype([("time", np.float64), ("unit", np.int64)])
 
 class Stream:
     """One session decoded in time; push spikes as they come, decode when a value is needed.
-
-    decoder: its model is put into evaluation mode and not changed; after training it further,
-    make a new stream. session_id: one of its sessions, with all units the vocabulary has of it; a
+    decoder: its model is put into evaluation mode and not changed; after training it further, make
+    a new stream. session_id: one of its sessions, with all units the vocabulary has of it; a
     silent one is still heard by its START and END tokens. at: (Q,) seconds before `now`, in
     0..length, at which to decode: at 0 nothing that followed is known yet, at a larger one the
     model sees what followed, and the value comes that much later.
-
     unknown, late, jumps count spikes of units the session does not have; spikes let go before any
     update, as their window was over (or the clock jumped, or too many waited); and jumps of the
     clock. One thread at a time.
-
     Raises VocabularyError for a session the model does not know, ValueError for `at`, TypeError
     for a model that is not POYO's chain of tokens, latents and queries."""
 
@@ -80,11 +76,10 @@ class Stream:
 
     def push(self, times: ArrayLike, units: ArrayLike) -> None:
         """Take in spikes at `times` (S,), seconds on the recording's clock, of `units` (S,), ids.
-
-        In any order: late ones count from the next update on if they are in its window, early
-        ones wait until they are due. Spikes of units the session does not have are left out, with
-        one warning per unit. Raises ValueError, before anything is taken in, on NaN or infinite
-        times and on differing lengths."""
+        In any order: late ones count from the next update on if they are in its window, early ones
+        wait until they are due. Spikes of units the session does not have are left out, with one
+        warning per unit. Raises ValueError, before anything is taken in, on NaN or infinite times
+        and on differing lengths."""
         times, units = np.asarray(times, dtype=np.float64), np.asarray(units, dtype=str)
         if times.ndim != 1 or times.shape != units.shape:
             got = f"got times {times.shape}, units {units.shape}"
@@ -104,7 +99,6 @@ class Stream:
 
     def decode(self, now: float) -> np.ndarray:
         """Behaviour (Q, D), in the recording's unit, at `now - at` from the last window of spikes.
-
         The window is [now - length, now), the numbers are those of the model offline. A clock that
         goes backwards empties the memory, spikes pushed before this call included; one that leaps
         by more than a window leaves all it held behind. Both warn. Raises ValueError where `now`

@@ -1,10 +1,8 @@
 """CPU threads that take whole windows, so that no result depends on how many there are, and
 processes that take whole trainings.
-
 torch's own threads split every operation: at POYO's sizes they mostly wait for each other, and
 another number of them gives other last digits. Here a batch is cut into chunks of windows, each
-thread computes some of them alone, and what they give is put together in the chunks' order.
-"""
+thread computes some of them alone, and what they give is put together in the chunks' order."""
 
 import sys
 from collections.abc import Callable, Iterable

@@ -1,9 +1,7 @@
 """A window of a recording becomes tokens, latents and queries; many windows become one batch.
-
 Every spike is one token: its unit and its time (paper, section 2.1). Each unit also gets a START
 and an END token, so that a silent unit is heard. Batches are cut from sorted arrays by binary
-search, with no Python loop over spikes or units.
-"""
+search, with no Python loop over spikes or units."""
 
 import warnings
 from dataclasses import dataclass
@@ -94,17 +92,14 @@ def _weights(recording: Recording, readout: Readout) -> tuple[np.ndarray, np.nda
 
 def tokenize(sessions, which, starts, length, keep=None, queries=None) -> dict[str, Tensor]:
     """Cut and tokenise B windows [start, start + length) of sessions[which] into one batch.
-
-    sessions: a list of Session; which: (B,) int; starts: (B,), length: seconds. keep: for each
-    window a (U,) bool of the units that survive unit dropout, None keeps all. queries: a window
-    with more behaviour samples is thinned evenly to at most as many, None keeps all. Returns,
-    padded to the longest window (N a multiple of 8), all but `index` ready for the model and loss:
-
-        input_unit_index, input_token_type (B, N) int64, input_timestamps (B, N) float32 seconds
-        from the window's start, input_mask (B, N) bool, session_index (B,), output_timestamps
-        (B, Q), output_mask (B, Q) False for padding and for NaN samples, target (B, Q, D) over
-        the readout's scale, weight (B, Q) 0 where masked, index (B, Q) row of the sample in its
-        session."""
+    sessions: a list of Session; which: (B,) ints; starts: (B,) and length: floats, seconds. keep:
+    for each window a (U,) bool of the units that survive unit dropout; queries: an int, a window
+    with more behaviour samples is thinned evenly to at most as many. None keeps all, for both.
+    Returns, padded to the longest window (N a multiple of 8), all but `index` ready for the model
+    and the loss: input_unit_index, input_token_type (B, N) int64, input_timestamps (B, N) float32
+    seconds from the window's start, input_mask (B, N) bool, session_index (B,), output_timestamps
+    (B, Q), output_mask (B, Q) False for padding and for NaN samples, target (B, Q, D) over the
+    readout's scale, weight (B, Q) 0 where masked, index (B, Q) the sample's row in its session."""
     inputs, outputs = [], []
     for i, (s, start) in enumerate(zip(which, starts)):
         session = sessions[s]

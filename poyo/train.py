@@ -1,8 +1,6 @@
 """One training loop for every decoder: pretraining, adapting, one's own recording.
-
 Every step is a function of (seed, step) and the saved state, so a run that was killed and started
-again ends with the same bytes as one that was not.
-"""
+again ends with the same bytes as one that was not."""
 
 import sys
 import time
@@ -24,8 +22,7 @@ from .sampling import TrainingWindows, keep_units
 from .tokens import tokenize
 
 SAVE_EVERY = 30.0  # seconds between resume files
-History = list[dict[str, float]]
-"""A row per validation: step, loss averaged since the row before, valid_r2 over the sessions."""
+History = list[dict[str, float]]  # per validation: step, mean loss since the last, mean valid_r2
 
 
 def gradients(
@@ -60,7 +57,6 @@ def fit(
     decoder: Decoder, recordings: list[Recording], recipe: EmbeddingRecipe, *, seed=0, label=""
 ) -> History:
     """Train a decoder in place on the train split of recordings it knows.
-
     The network learns, too, if the recipe is a `Recipe`. The decoder ends with the weights that
     were best on validation (paper, appendix), where there is a GPU on that. Progress goes to
     stderr. An interrupted run continues where it was when called again alike. Raises WindowError

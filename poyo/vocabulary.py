@@ -1,7 +1,5 @@
 """Names to embedding rows: units ("session/unit") and sessions.
-
-A model decodes only names it has rows for; `Decoder.adopt` gives it those of new sessions.
-"""
+A model decodes only names it has rows for; `Decoder.adopt` gives it those of new sessions."""
 
 import difflib
 from collections import Counter

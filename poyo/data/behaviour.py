@@ -10,10 +10,9 @@ PHASES = "movement_phases"
 
 class Behaviour:
     """A list of strokes, so that position and velocity are exact at any time.
-
-    strokes: rows of onset and duration in s, displacement x and y in cm, sideways bulge as a
-    share of it. goals: rows of time, x, y; NaN while no target shows. spans: interval name ->
-    rows of [start, end). Tasks below append to all three."""
+    strokes: rows of onset and duration in s, displacement x and y in cm, sideways bulge as a share
+    of it. goals: rows of time, x, y; NaN while no target shows. spans: interval name -> rows of
+    [start, end). Tasks below append to all three."""
 
     def __init__(self, rng: np.random.Generator, centre: np.ndarray, reach: float, tempo: float):
         self.rng, self.hand = rng, centre
@@ -42,8 +41,7 @@ class Behaviour:
 
     def follow(self, onset: float, path: np.ndarray, slowness: float = 1.0) -> float:
         """Reach along the points of `path` (k, 2) in one curve; returns when the hand is at rest.
-        The stroke to a point begins before the one to the point before it has ended; the sum of
-        such strokes is smooth and cuts the corner."""
+        A stroke begins before the one before it has ended: the sum is smooth and cuts corners."""
         end = onset
         for point in path:
             stop = self.move(onset, point, slowness)
@@ -109,9 +107,8 @@ def phases(behaviour: Behaviour, *hold_reach_return: tuple[float, float]) -> Non
 def instructed(
     behaviour: Behaviour, seconds: float, paths: list[np.ndarray], slowness: float = 1.0
 ) -> Iterator[tuple[float, ...]]:
-    """Trials along one of `paths` each, a tenth of which fail; yields the times of the others.
-    These are the target's appearance, the go cue, onset and end of the movement, the end of the
-    reach with its hold, the end of the trial."""
+    """Trials along one of `paths` each, a tenth of which fail; yields the others' times: target
+    shown, go cue, onset and end of the movement, end of the reach with its hold, end of all."""
     rng, centre, start = behaviour.rng, behaviour.centre, behaviour.rng.uniform(0.3, 0.8)
     paths = [centre + behaviour.reach * path for path in paths]
     while True:

@@ -1,7 +1,5 @@
 """Making the corpus: simulate it, or find the prepared public files; and its index.
-
-`sources.load_corpus` reads it, so that training does not depend on how simulation works.
-"""
+`sources.load_corpus` reads it, so that training does not depend on how simulation works."""
 
 from pathlib import Path
 
@@ -12,8 +10,7 @@ from .recording import CO, MAZE, RT, Recording, require
 from .simulate import simulate
 from .sources import ONE_SOURCE, PUBLIC, readout_of
 
-# role, animal, what its simulation imitates, its task: the roles are those of the paper's animals
-SIMULATED = [
+SIMULATED = [  # role as of the paper's animals, animal, what its simulation imitates, its task
     *(("pretrain", animal, "perich", task) for animal in ("sim-c", "sim-m") for task in (CO, RT)),
     ("pretrain", "sim-j", "perich", CO),
     ("pretrain", "sim-i", "odoherty", RT),
@@ -40,12 +37,10 @@ def build(
     units: tuple[int, int],
 ) -> pd.DataFrame:
     """Simulate the corpus into `folder`, or find the prepared public files; write its index.
-
-    corpus: simulated, poyo_mp or poyo_1. root: where `brainsets prepare` put the public files.
-    The rest sizes the simulation: days per known animal and task, held_out_days per column of
-    Table 2 (the NLB columns have one), minutes of a session to pretrain on and of the others,
-    fewest and most units.
-
+    corpus: simulated, poyo_mp or poyo_1. root: where `brainsets prepare` put the public files. The
+    rest sizes the simulation: days per known animal and task, held_out_days per column of Table 2
+    (the NLB columns have one), minutes of a session to pretrain on and of the others, fewest and
+    most units.
     Returns and writes folder/sessions.csv, a row per session: role ("pretrain" or a column of
     Table 2), brainset, subject, task, session_id, path (relative to the repository where inside
     it) and sizes. Raises ValueError for an unknown corpus, RecordingError for a missing file."""

@@ -23,14 +23,11 @@ def read(
     seed: int = 0,
 ) -> Recording:
     """A recording from one's own file, with what is to be decoded from it and its unit.
-
-    .npz or .mat (MATLAB up to v7): spikes as spike_times, spike_units and times, or as counts
-    and bin_starts, as in `Recording.from_arrays` and `from_binned`; optionally trials. `names`
-    says what these are called in the file, e.g. {"counts": "spikes"}; `target` is the array to
-    decode, by default the one called "velocity" or "target". Time may come last in an array.
-
+    .npz or .mat (MATLAB up to v7): spikes as spike_times, spike_units and times, or as counts and
+    bin_starts, as in `Recording.from_arrays` and `from_binned`; optionally trials. `names` says
+    what these are called in the file, e.g. {"counts": "spikes"}; `target` is the array to decode,
+    by default the one called "velocity" or "target". Time may come last in an array.
     .h5: the brainsets layout; `target` is a "series.field" of it, by default what the file says.
-
     Columns of the target that do not vary are left out, with a warning. Raises RecordingError."""
     path, names = Path(path), names or {}
     if path.suffix in (".h5", ".hdf5"):

@@ -1,9 +1,7 @@
 """One recording session: spikes, units, behaviour, intervals and splits, in memory or on disk.
-
 On disk it is the brainsets layout (HDF5 as `torch_brain.data` writes it), so a file made by
 `brainsets prepare` loads here and a file saved here opens there. Not for: other formats
-(`readers`), how a session is read out (`sources`), or how it becomes tokens (`poyo.tokens`).
-"""
+(`readers`), how a session is read out (`sources`), or how it becomes tokens (`poyo.tokens`)."""
 
 import mmap
 from dataclasses import dataclass, field, replace
@@ -18,8 +16,7 @@ from .. import replacing
 from . import layout
 from .intervals import dilate, intervals, subtract, union
 
-TASKS = CO, RT, MAZE = "center_out_reaching", "random_target_reaching", "maze"
-"""Of the paper's public recordings and the simulated ones; one's own may have any name."""
+TASKS = CO, RT, MAZE = "center_out_reaching", "random_target_reaching", "maze"  # the paper's
 
 
 class RecordingError(ValueError):
@@ -80,7 +77,6 @@ def split_in_time(domain: np.ndarray) -> Splits:
 @dataclass(frozen=True, kw_only=True)
 class Recording:
     """A session of one subject.
-
     spike_times: (S,) float64 seconds, sorted. spike_units: (S,) int, row of each spike's unit.
     unit_ids: (U,) names, unique in the session. units: further (U,) or (U, n) facts by name.
     behavior: series name -> {"timestamps": (T,), "vel": (T, 2), ...}, e.g. behavior["cursor"].
@@ -163,7 +159,6 @@ class Recording:
         seed: int = 0,
     ) -> Self:
         """A recording from spike times (S,), the unit of each spike (S,) and a target (T, D).
-
         `spike_units` may be any labels (integers, strings). `times` (T,) are the target's, `name`
         and `unit` say what it is: velocity in "cm/s", force in "N"; D >= 1, and (T,) is D = 1.
         With `trials` (n, 2) these are split 70/10/20 at random, without them the recording is

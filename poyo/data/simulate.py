@@ -1,11 +1,8 @@
 """Simulated motor cortex: reaching animals whose neurons share one nonlinear system.
-
 The embedded default corpus, so that everything runs as cloned. Three levels of chance, each with
 random streams of its own: the species (a recurrent network driven by the coming movement), the
 animal (that network perturbed; its pace, workspace and leads), the day (new units, new trials).
-
-Not for: the movement itself (`behaviour`), or which animals and days make a corpus (`corpus`).
-"""
+Not for: the movement itself (`behaviour`), or which animals and days make a corpus (`corpus`)."""
 
 import zlib
 from collections.abc import Callable
@@ -83,7 +80,6 @@ def make_animal(seed: int, name: str) -> Animal:
 @dataclass(frozen=True, kw_only=True)
 class Flavour:
     """How a laboratory records; units and frames are those of the public set it imitates.
-
     tasks: name -> what the animal does, and the recorded areas with their share of the units."""
 
     hertz: int  # of the behaviour
@@ -186,14 +182,13 @@ def simulate(
     flavour: str = "perich",
 ) -> Recording:
     """One session of a simulated animal: the same arguments give the same bytes.
-
     animal: any name, such as "sim-c". units: fewest and most units, drawn anew every day; longer
     sessions of a day have the same ones. flavour: "perich" (cm at 100 Hz, sorted units),
     "odoherty" (mm at 250 Hz, threshold crossings), "churchland" (the same at 1 kHz) or "nlb" (mm
-    at 1 kHz, twice as many units, sorted). `behavior["cursor"]`, in "nlb" "hand", has pos, vel
-    and acc; `Recording.units` has what no laboratory sees: area, rate_hz, lag_s (positive: before
-    the movement), preferred_direction in radians and tuning_depth, the cosine modulation at the
-    root mean square speed as a share of the mean rate."""
+    at 1 kHz, twice as many units, sorted). `behavior["cursor"]`, in "nlb" "hand", has pos, vel and
+    acc; `Recording.units` has what no laboratory sees: area, rate_hz, lag_s (positive: before the
+    movement), preferred_direction in radians and tuning_depth, the cosine modulation at the root
+    mean square speed as a share of the mean rate."""
     if flavour not in FLAVOURS:
         raise ValueError(f"no flavour {flavour!r}; known: {', '.join(FLAVOURS)}")
     lab = FLAVOURS[flavour]
@@ -208,7 +203,6 @@ def simulate(
     behaviour = Behaviour(moves, who.centre, who.reach, who.tempo)
     perform, areas = lab.tasks[task]
     perform(behaviour, seconds)
-
     domain = intervals(0.0, seconds)
     spans = {name: intervals(np.array(rows)) for name, rows in behaviour.spans.items()}
     busy = [rows for name, rows in spans.items() if name.startswith(PHASES)]
@@ -219,7 +213,6 @@ def simulate(
         edges = np.linspace(0.0, seconds, 11)
         blocks = np.stack([edges[:-1], edges[1:]], -1)[moves.permutation(10)]
         splits = split_around(domain, blocks[8:9], blocks[9:])
-
     n, m = lab.channels * int(draw.integers(units[0], units[1] + 1)), lab.neurons
     area = np.sort(draw.choice(list(areas), n, p=list(areas.values())))
     electrode, jitter = np.sort(draw.integers(1, 97, n)), draw.uniform(-0.02, 0.02, n)
@@ -227,7 +220,6 @@ def simulate(
     loadings = draw.standard_normal((n * m, len(who.bias)))
     loadings *= draw.random(loadings.shape) < 0.35  # sparse, and mostly on the unit's own area
     loadings *= np.where(np.repeat(list(AREAS), PER_AREA) == np.repeat(area, m)[:, None], 1, 0.25)
-
     times = np.arange(-1.0, seconds + 0.1, STEP)  # a second for the network to settle
     rate, clean = fire(draw, run_network(noise, who, behaviour, times), hertz, loadings)
     trains = [spike_train(noise, times, rate[:, i]) - jitter[i // m] for i in range(n * m)]
@@ -235,7 +227,6 @@ def simulate(
     spike_units = np.repeat(np.arange(n * m) // m, [len(train) for train in trains])
     order = np.argsort(spikes, kind="stable")
     order = order[(spikes[order] >= 0) & (spikes[order] < seconds)]
-
     clean, leads = clean.reshape(len(times), n, m).sum(2), np.array([who.leads[a] for a in area])
     slopes = np.empty((2, n))  # of the rate, on the velocity a lead later: its cosine tuning
     for lead in np.unique(leads):

@@ -1,8 +1,6 @@
 """What to decode from each public dataset, which sessions pretrain, and which are held out.
-
 Adding a dataset is adding rows: here, and to `sessions.yaml` with the names that `brainsets
-prepare` gives its files. The simulated corpus uses the readouts of the sets it imitates.
-"""
+prepare` gives its files. The simulated corpus uses the readouts of the sets it imitates."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +19,6 @@ from .recording import CO, RT, Recording, RecordingError, require
 @dataclass(frozen=True, kw_only=True)
 class Readout:
     """What a session is decoded into (paper, appendix on data; torch_brain's dataset configs).
-
     target: behaviour series and field. offset and scale: what is taken from it and what it is
     divided by before the loss, in `unit`; one number, or one for each of its D dimensions.
     weights: interval name -> loss weight; weights multiply where intervals overlap, samples in
@@ -61,8 +58,7 @@ MAZE = Readout(scale=800.0, unit="mm/s", weights=DELAYED)
 NLB_MAZE = Readout(target="hand.vel", scale=100.0, unit="mm/s", evaluate="nlb_eval_intervals")
 SIM_MAZE = 300.0  # mm/s: simulated reaches are slower; so their target, too, is of order one
 
-# (brainset, task) -> readout; a task of "" is any
-READOUTS = {
+READOUTS = {  # (brainset, task) -> readout; a task of "" is any
     ("perich_miller_population_2018", CO): CENTER_OUT,
     ("perich_miller_population_2018", RT): RANDOM_TARGET,
     ("odoherty_sabes_nonhuman_2017", ""): SELF_PACED,
@@ -80,7 +76,6 @@ READOUTS = {
 
 def readout_of(recording: Recording) -> Readout:
     """The readout of a session: that of its brainset and task, or made for a target of its own.
-
     A `recording.target` that its brainset does not decode, or without a brainset, is read out over
     the mean and the std of each dimension in the train split; loss weights and evaluation stay
     those of the brainset. Raises RecordingError where there is nothing to decode."""
@@ -122,7 +117,6 @@ SCOPES: dict[str, Callable[[Recording], bool]] = {
 
 def scope(recordings: list[Recording], name: str, share: float = 1.0) -> list[Recording]:
     """Those of the recordings that are in the scope; none raises RecordingError.
-
     share: of the sessions of each animal and task, the first ones, at least one."""
     require(name in SCOPES, f"no scope {name!r}; known: {', '.join(SCOPES)}")
     found = [recording for recording in recordings if SCOPES[name](recording)]

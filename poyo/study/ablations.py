@@ -1,7 +1,6 @@
 """POYO with one thing taken away at a time, each variant trained from scratch like the full model.
 
-A variant is a function from the full model's setup to its own. `VARIANTS` is the study.
-"""
+A variant is a function from the full model's setup to its own. `VARIANTS` is the study."""
 
 import math
 from collections.abc import Callable
@@ -66,23 +65,17 @@ def _moved(recording: Recording, times: np.ndarray) -> Recording:
     return replace(recording, **moved)
 
 
-class WithoutDelimiters(Decoder):
-    """Units get no START and END tokens."""
-
+class WithoutDelimiters(Decoder):  # units get no START and END tokens
     def session(self, recording: Recording) -> Session:
         return replace(super().session(recording), delimiters=False)
 
 
-class OneSessionRow(Decoder):
-    """All sessions share the row of the first."""
-
+class OneSessionRow(Decoder):  # all sessions share the row of the first
     def session(self, recording: Recording) -> Session:
         return replace(super().session(recording), row=1)
 
 
-class StillValues(POYO):
-    """Time turns queries and keys only: it says where to look, not where what was read lay."""
-
+class StillValues(POYO):  # time says where to look, not where what was read lay
     def __init__(self, **options):
         super().__init__(**options)
         for module in self.modules():
@@ -92,9 +85,7 @@ class StillValues(POYO):
 
 class SinusoidalTime(nn.Module):
     """Times to sines and cosines (Vaswani et al. 2017), periods as in RotaryTime.
-
-    Amplitude 0.1: at 1 time drowns embeddings that start at 0.02, at 0.03 training is slower.
-    """
+    Amplitude 0.1: at 1 time drowns embeddings that start at 0.02, at 0.03 training is slower."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -102,15 +93,12 @@ class SinusoidalTime(nn.Module):
         period = torch.logspace(*ends, dim // 2, dtype=torch.float64)
         self.register_buffer("omega", (2 * math.pi / period).float())
 
-    def forward(self, times: Tensor) -> Tensor:
-        """times: (..., T) seconds. Returns (..., T, D)."""
+    def forward(self, times: Tensor) -> Tensor:  # (..., T) seconds -> (..., T, D)
         angle = times.float()[..., None] * self.omega
         return 0.1 * torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-class Sinusoidal(POYO):
-    """Time, as `forward` hands it on, is added to tokens, latents and queries; nothing turns."""
-
+class Sinusoidal(POYO):  # time is added to tokens, latents and queries; nothing turns
     def __init__(self, **options):
         super().__init__(**options)
         self.rotary_emb = SinusoidalTime(self.readout.in_features)
@@ -181,9 +169,7 @@ def build(setup: Setup) -> Decoder:
 
 def run(variant: str, full: Setup) -> dict[str, float]:
     """Train a variant of the full model from scratch: R² on the test trials by session id.
-
-    A run that was interrupted continues, as `train.fit` does.
-    """
+    A run that was interrupted continues, as `train.fit` does."""
     if variant not in VARIANTS:
         raise ValueError(f"no variant {variant!r}; known: {', '.join(VARIANTS)}")
     setup = VARIANTS[variant](full)

@@ -10,13 +10,10 @@ from .profile import Baselines, LFADSNetwork, Network
 
 class Baseline(nn.Module):
     """Built from `seen`, counts (N, T, U) of the train split, for a target of `outputs` dims D.
-
-    forward: counts (B, pad + T + pad, U) -> (B, T, F), what it says of each bin: the target's
-    F = D normalised dimensions where `supervised`, else features for a linear readout.
-
-    bin: s, its width. pad: bins that it reads beyond a window, on each side. every: in training
-    it answers for each so many-th bin alone. supervised: whether its loss sees behaviour.
-    """
+    forward: counts (B, pad + T + pad, U) -> (B, T, F), what it says of each bin: F = D
+    dimensions of the normalised target if `supervised`, else features for a linear readout. bin:
+    s, its width. pad: bins that it reads beyond a window, on each side. every: in training it
+    answers for each so many-th bin alone. supervised: whether its loss sees behaviour."""
 
     pad, every, supervised = 0, 1, True
 
@@ -31,17 +28,13 @@ class Baseline(nn.Module):
         return (counts.sqrt() - self.mean) / (self.spread + 0.1)  # a silent unit stays 0
 
     def loss(self, counts, target, weight, generator, progress) -> Tensor:
-        """POYO's loss of target (B, T / every, D) under weight (B, T / every).
-
-        Others, where not supervised, get None for both, and a generator and the progress, 0 to 1.
-        """
+        """POYO's loss of target (B, T / every, D) under weight (B, T / every). Others, where not
+        supervised, get None for both, and a generator and the progress, 0 to 1."""
         error = (self(counts) - target).square().mean(-1)
         return (error * weight).sum() / weight.sum().clamp_min(1e-8)
 
 
-class MLP(Baseline):
-    """Two hidden layers on the flattened bins around a moment, `pad` on each side."""
-
+class MLP(Baseline):  # two hidden layers on the flattened bins around a moment, `pad` on each side
     every = 5  # neighbouring bins have nearly the same input
 
     def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
@@ -58,9 +51,7 @@ class MLP(Baseline):
         return self.net(x.unfold(1, 2 * self.pad + 1, step).flatten(2))
 
 
-class GRU(Baseline):
-    """A bidirectional GRU over the bins (Cho et al. 2014)."""
-
+class GRU(Baseline):  # a bidirectional GRU over the bins (Cho et al. 2014)
     def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
         super().__init__(seen, config, params, outputs)
         self.gru = nn.GRU(seen.shape[-1], config.width, batch_first=True, bidirectional=True)
@@ -70,9 +61,7 @@ class GRU(Baseline):
         return self.readout(self.gru(self.dropout(self.standard(counts)))[0])
 
 
-class Block(nn.Module):
-    """A transformer layer, normalised before each branch: (N, T, D) -> (N, T, D)."""
-
+class Block(nn.Module):  # a transformer layer, norms before the branches: (N, T, D) -> (N, T, D)
     def __init__(self, dim: int, dropout: float, heads: int = 2):
         super().__init__()
         self.heads, self.dropout = heads, Dropout(dropout)
@@ -88,9 +77,7 @@ class Block(nn.Module):
         return x + self.dropout(self.feed_forward(x))
 
 
-class NDTSupervised(Baseline):
-    """The Neural Data Transformer's encoder over bins, trained to decode (NDT-Sup)."""
-
+class NDTSupervised(Baseline):  # the encoder of the Neural Data Transformer, trained to decode
     def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
         super().__init__(seen, config, params, outputs)
         dim = config.width
@@ -104,9 +91,7 @@ class NDTSupervised(Baseline):
         return self.readout(self.blocks(x + self.position))
 
 
-class NDT(NDTSupervised):
-    """The Neural Data Transformer (Ye & Pandarinath 2021): log-rates from masked bins."""
-
+class NDT(NDTSupervised):  # trained to tell log-rates of masked bins (Ye & Pandarinath 2021)
     supervised = False
     hidden = 0.25  # of the bins are to be guessed, each from the others
 
@@ -131,10 +116,8 @@ def wide(counts: Tensor, bins: int) -> Tensor:
 
 class EIT(Baseline):
     """Embedded Interaction Transformer (Liu et al. 2022): along time, then across neurons.
-
     The first transformer reads each neuron alone, with shared weights; in the second the neurons
-    of a step interact. A step is some `bins`, together params.eit_step wide.
-    """
+    of a step interact. A step is some `bins`, together params.eit_step wide."""
 
     def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
         bins, dim = round(params.eit_step / params.bin), config.width
@@ -160,10 +143,8 @@ class EIT(Baseline):
 
 class LFADS(Baseline):
     """LFADS (Pandarinath et al. 2018): a generator RNN whose factors explain the spikes.
-
     An encoder infers where the generator starts and what drives it in each bin, both uncertain.
-    Simpler than the original: no controller hears the factors of the bin before.
-    """
+    Simpler than the original: no controller hears the factors of the bin before."""
 
     supervised, factors, drives = False, 24, 4
 

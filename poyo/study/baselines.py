@@ -1,7 +1,6 @@
 """The yardsticks of Table 2, under the same windows, splits, samples and metric as POYO.
 
-A linear filter, networks on binned counts, and two models of activity with a linear readout.
-"""
+A linear filter, networks on binned counts, and two models of activity with a linear readout."""
 
 import math
 import threading
@@ -47,10 +46,8 @@ def counted(session: Session, starts: np.ndarray, bins: int, width: float) -> Te
 
 def wiener(session: Session, config: Wiener, windows: Windows) -> Decoded:
     """The Wiener filter: ridge regression from the counts around each sample t, the test decoded.
-
     Features are square roots of counts in bins that tile [t - reach, t + reach). Raises
-    RecordingError where no sample of the train split counts in the loss.
-    """
+    RecordingError where no sample of the train split counts in the loss."""
     domain, reach = session.recording.splits["train"], round(config.reach / config.bin)
     session.check_learnable(domain)
     rows = _samples(session, domain, windows, config.bin)
@@ -62,9 +59,7 @@ def wiener(session: Session, config: Wiener, windows: Windows) -> Decoded:
 
 def _samples(session: Session, domain: np.ndarray, windows: Windows, width: float) -> list:
     """Rows of the train, valid and test samples of a linear decoder on bins of `width` s.
-
-    Of train all finite ones in `domain`, half a bin apart; else those that POYO is scored on.
-    """
+    Of train all finite ones in `domain`, half a bin apart; else those that POYO is scored on."""
     times = np.asarray(session.times)
     rows = np.flatnonzero(contains(domain, times))
     rows = rows[np.isfinite(session.target[rows]).all(1)]
@@ -74,9 +69,7 @@ def _samples(session: Session, domain: np.ndarray, windows: Windows, width: floa
 
 def _linear(session: Session, rows: list, features: list, penalties: tuple) -> Both:
     """Ridge regression, its mean squared error under POYO's loss weights, features standardised.
-
-    rows: of `_samples`; features: (R, F) of each. The penalty has the best R² on validation.
-    """
+    rows: of `_samples`; features: (R, F) of each. The penalty has the best R² on validation."""
     target = [session.target[r].astype(np.float64) for r in rows]
     weight = session.weights(session.times[rows[0]]).astype(np.float64)
     weight /= weight.sum()
@@ -98,9 +91,7 @@ def _at(session: Session, rows: np.ndarray, prediction: np.ndarray) -> Decoded:
 
 def search(method, session: Session, params: Baselines, windows: Windows, *, seed: int) -> tuple:
     """Fit every configuration of a method, on the threads, and take the best on validation.
-
-    Returns it, the test split `Decoded`, and a dict per configuration with its valid R².
-    """
+    Returns it, the test split `Decoded`, and a dict per configuration with its valid R²."""
     tried = configurations(method, params, seed)
     fitted = threads.run(lambda c: fit(method, session, c, params, windows, seed=seed), tried)
     valid, test = zip(*fitted)
@@ -143,9 +134,7 @@ def fit(method, session: Session, config, params: Baselines, windows: Windows, *
 
 def _trained(method, session, config, params: Baselines, windows: Windows, seed: int) -> Baseline:
     """A network trained on random windows of the train split, as it was best on validation.
-
-    Supervised ones learn from POYO's loss, taken at the middle of each bin.
-    """
+    Supervised ones learn from POYO's loss, taken at the middle of each bin."""
     steps, domain = _section(method, params).steps, session.recording.splits["train"]
     session.check_learnable(domain)
     stream = TrainingWindows([domain], windows.length, seed)
@@ -199,9 +188,7 @@ def _valid_score(network: Baseline, session: Session, windows: Windows, seed: in
 
 class Behaviour:
     """The normalised target between its samples, and loss weights; NaN samples are left out.
-
-    Weights are 0 between samples farther apart than two bins of `width` s, and than usual here.
-    """
+    Weights are 0 between samples farther apart than two bins of `width` s, and than usual here."""
 
     def __init__(self, session: Session, width: float):
         finite = np.isfinite(session.target).all(1)
@@ -226,7 +213,6 @@ def windowed(network: Baseline, session: Session, starts: np.ndarray, windows: W
 
 
 def _decoded(network: Baseline, session: Session, split: str, windows: Windows) -> Decoded:
-    """What a supervised network makes of a split."""
     rows = evaluated_samples(session, split, windows)
     outputs = stitched(network, session, split, rows, windows)
     return _at(session, rows, session.readout.restore(outputs))
@@ -235,10 +221,8 @@ def _decoded(network: Baseline, session: Session, split: str, windows: Windows) 
 @torch.no_grad()
 def stitched(network: Baseline, session, split: str, rows, windows, lags=(0,)) -> np.ndarray:
     """What a network gives at the samples `rows` (R,) of a split: (R, F), F features per lag.
-
     The windows are those of `evaluate.decode`, outputs at bins' middles are interpolated to the
-    samples, windows averaged. lags: in bins, they end at the window's.
-    """
+    samples, windows averaged. lags: in bins, they end at the window's."""
     bins, times = round(windows.length / network.bin), np.asarray(session.times[rows])
     starts = grid(fitting(session, split, windows), windows.length, windows.eval_step)
     shifted = [(np.arange(bins) + lag).clip(0, bins - 1) for lag in lags]

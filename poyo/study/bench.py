@@ -1,8 +1,7 @@
 """What `10_speed` measures: ours beside torch_brain, the field's own package, in one process.
 
 Both get the same data, weights and threads, in turn; a ratio hardly depends on the machine. Needs
-the extra [test], which brings torch_brain; no other module does. Not for: accuracy (`results`).
-"""
+the extra [test], which brings torch_brain; no other module does. Not for: accuracy (`results`)."""
 
 import ctypes
 import inspect
@@ -85,10 +84,8 @@ class Machine:
 
 def line(leg, size, ours, reference, unit, *, floor=np.nan, less=False, against=THEIRS, note=""):
     """A line of the table: medians, and the median and the 10-90 % range of the ratio.
-
     ours, reference: (n,) in `unit`, one of each in turn; floor: the best that the machine allows,
-    in `unit`. less: is better. against: what the reference is. Prints the line, too.
-    """
+    in `unit`. less: is better. against: what the reference is. Prints the line, too."""
     better = reference / ours if less else ours / reference
     low, ratio, high = np.quantile(better, [0.1, 0.5, 0.9])
     ours, reference = np.median(ours), np.median(reference)

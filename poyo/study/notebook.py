@@ -3,8 +3,7 @@
 The source is a percent script without outputs. Stages depend on its code cells and on what these
 import, both without prose, so an edit of the prose re-trains nothing and still reaches the page.
 What is kept of a run, its notebook and its page, holds nothing that differs between two runs
-(times, random ids, progress): `dvc repro -f` leaves no git diff.
-"""
+(times, random ids, progress): `dvc repro -f` leaves no git diff."""
 
 import ast
 import difflib
@@ -42,12 +41,9 @@ ENVIRONMENT = {  # keeps a person's own settings from changing a result
     "PYTHONWARNINGS": "ignore:resource_tracker:UserWarning",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
 }
-KERNEL = [
-    "--IPKernelApp.log_level=CRITICAL",  # it warns of TCP at every start
-    # What child processes and C libraries print comes when it comes: it goes straight to the
-    # terminal. Captured, it would be on the page, and twice on the terminal.
-    "--IPKernelApp.capture_fd_output=False",
-]
+# The kernel warns of TCP at every start. What child processes and C libraries print, at any time,
+# goes straight to the terminal; captured, it would be on the page and twice on the terminal.
+KERNEL = ["--IPKernelApp.log_level=CRITICAL", "--IPKernelApp.capture_fd_output=False"]
 
 
 class NotebookError(ConfigError):
@@ -56,10 +52,8 @@ class NotebookError(ConfigError):
 
 def code(name: str, root: Path = ROOT) -> Path:
     """Write what a run of notebooks/NAME.py rests on, and return its folder runs/code/NAME.
-
     cells.py: the code cells with their tags; comments inside them are code. modules.py: the
-    modules of the package that they import, directly or not, without comments and docstrings.
-    """
+    modules of the package that they import, directly or not, without comments and docstrings."""
     source, folder = _source(name, root), root / "runs/code" / name
     _write(folder / "cells.py", _code_text(source))
     try:
@@ -71,18 +65,15 @@ def code(name: str, root: Path = ROOT) -> Path:
 
 def run(name: str, key: str | None = None, parameters: dict | None = None, root=ROOT) -> Path:
     """Execute the cells of runs/code/NAME with papermill, into runs/notebooks/KEY.ipynb (or NAME).
-
     The kernel is that of the running interpreter and works in `root`; what it prints is passed on
     as it comes. Until the last cell is done, and after a failure, the notebook lies at
-    runs/scratch/KEY.running.ipynb, so what runs/notebooks holds is always whole.
-    """
+    runs/scratch/KEY.running.ipynb, so what runs/notebooks holds is always whole."""
     source, path = _source(name, root), root / "runs/code" / name / "cells.py"
     key, parameters, params = _checked(key or name), parameters or {}, root / "params.yaml"
     if not path.is_file():
         raise NotebookError(f"no runs/code/{name}: `python -m poyo code {name}` first")
     if _code_text(source) != path.read_text(encoding="utf-8"):
         print(f"note: runs/code/{name} is older than the notebook", file=sys.stderr)
-
     nb = _read(path)
     # what the cell tagged `parameters` assigns; papermill's own reading misses `x = "a=b"`
     text = "".join([cell.source for cell in nb.cells if _tagged(cell, "parameters")][:1])
@@ -93,9 +84,8 @@ def run(name: str, key: str | None = None, parameters: dict | None = None, root=
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         known = f"it declares: {', '.join(declared) or 'none'}"
         raise NotebookError(f"notebooks/{name}.py has no parameter {unknown[0]!r}{hint}; {known}")
-
     profile = str(((read_yaml(params) if params.is_file() else None) or {}).get("profile"))
-    # Relative, so that no output or message tells where the repository lies.
+    # relative, so that no output or message tells where the repository lies
     scratch, resumed = Path("runs/scratch") / f"{key}.running.ipynb", root / "runs/scratch" / key
     places = {
         "IPYTHONDIR": str(root / "runs/scratch/ipython"),  # no start-up files, no figure format
@@ -104,14 +94,13 @@ def run(name: str, key: str | None = None, parameters: dict | None = None, root=
     _write(root / scratch, _ipynb(nb))
     with chdir(root), mock.patch.dict(os.environ, ENVIRONMENT | places):
         nb = _execute(scratch, parameters, f"notebooks/{name}.py")
-
     for cell in nb.cells:
         del cell.metadata["papermill"]
         cell.outputs = _stable(cell.outputs)
         if _tagged(cell, INJECTED):
-            # Anew, since papermill's own spelling depends on whether `black` is installed.
-            lines = [f"{k} = {v!r}" for k, v in parameters.items()]
-            cell.source = "\n".join(["# Parameters", *lines])
+            # anew, since papermill's own spelling depends on whether `black` is installed
+            values = "".join(f"\n{k} = {v!r}" for k, v in parameters.items())
+            cell.source = f"# Parameters{values}"
     output = root / "runs/notebooks" / f"{key}.ipynb"
     _write(output, _ipynb(nb, poyo={"profile": profile}))
     (root / scratch).unlink()
@@ -136,7 +125,6 @@ def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> Any:
         pass  # it is in the outputs, as is a sys.exit(), which papermill takes for success
     except DeadKernelError:
         dead = True
-
     nb = _read(scratch)  # after an error papermill adds a cell of prose, which has no outputs
     outputs = [(cell, output) for cell in nb.cells for output in cell.get("outputs", [])]
     errors = [(cell, _reason(o)) for cell, o in outputs if o.output_type == "error"]
@@ -150,9 +138,7 @@ def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> Any:
 
 def render(name: str, key: str | None = None, root: Path = ROOT) -> Path:
     """Join the present prose of notebooks/NAME.py to the outputs of runs/notebooks/KEY.ipynb.
-
-    The page, notebooks/rendered/NAME.ipynb, has the same bytes whenever it says the same.
-    """
+    The page, notebooks/rendered/NAME.ipynb, has the same bytes whenever it says the same."""
     from nbformat.v4 import new_markdown_cell, new_notebook
 
     nb, path = _read(_source(name, root)), root / "runs/notebooks" / f"{key or name}.ipynb"
@@ -163,7 +149,6 @@ def render(name: str, key: str | None = None, root: Path = ROOT) -> Path:
     own = [cell.source for cell in ran if not _tagged(cell, INJECTED)]
     if own != [cell.source for cell in nb.cells if cell.cell_type == "code"]:
         raise NotebookError(f"notebooks/{name}.py has other code than was executed: {again}")
-
     banner = f"*Generated from `notebooks/{name}.py` by `dvc repro` (profile "
     banner += f"**{executed.metadata.poyo.profile}**): edit that file, not this one.*"
     cells = [new_markdown_cell(banner)]
@@ -176,10 +161,9 @@ def render(name: str, key: str | None = None, root: Path = ROOT) -> Path:
     text = _ipynb(new_notebook(cells=cells)) + "\n"
     if (size := len(text.encode())) > MAX_BYTES:
         part, line = max((len(json.dumps(cell)), _named(cell)) for cell in cells)
-        raise NotebookError(
-            f"notebooks/rendered/{name}.ipynb would have {size / 1000:.0f} kB, more than "
-            f"{MAX_BYTES / 1000:.0f}; its largest is {line} ({part / 1000:.0f} kB)"
-        )
+        large = f"notebooks/rendered/{name}.ipynb would have {size / 1000:.0f} kB, more than "
+        large += f"{MAX_BYTES / 1000:.0f}; its largest is {line} ({part / 1000:.0f} kB)"
+        raise NotebookError(large)
     _write(path := root / "notebooks/rendered" / f"{name}.ipynb", text)
     return path
 
@@ -214,13 +198,10 @@ def _shown(cell: Any, title: str, root: Path) -> list[Any]:
             forms = {"image/png" if "image/png" in output.data else "text/html", *TEXT}
             output.data = {k: v for k, v in output.data.items() if k in forms}
             output.metadata = {k: v for k, v in output.metadata.items() if k in forms}
-            # Not in pictures: their letters can spell /tmp.
-            texts = [v for k, v in output.data.items() if k != "image/png"]
+            texts = [v for k, v in output.data.items() if k != "image/png"]  # it can spell /tmp
         if found := re.search(unstable, "\n".join(texts)):
-            raise NotebookError(
-                f"{where} shows `{found[0].strip()}`, which is not the same everywhere: "
-                "print a value instead, or end the line with `;`"
-            )
+            message = f"{where} shows `{found[0].strip()}`, which is not the same everywhere: "
+            raise NotebookError(f"{message}print a value instead, or end the line with `;`")
     return cell.outputs
 
 
@@ -230,8 +211,8 @@ def parameters(pairs: Sequence[str]) -> dict[str, Any]:
     if len(pairs) % 2:
         raise NotebookError(f"-p takes pairs of a key and a value, not {pairs}")
     values = zip(pairs[1::2], map(read_yaml, pairs[1::2]))
-    # 2013-10-03 is the name of a session
-    return dict(zip(pairs[::2], [text if isinstance(v, date) else v for text, v in values]))
+    values = [text if isinstance(v, date) else v for text, v in values]  # a session: 2013-10-03
+    return dict(zip(pairs[::2], values))
 
 
 def _checked(name: str) -> str:

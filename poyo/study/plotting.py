@@ -10,9 +10,7 @@ FIGURES = ROOT / "figures"
 
 def save(fig: Figure, name: str, data: pd.DataFrame | None = None) -> None:
     """Write figures/<name>.png and, where given, the numbers it shows as figures/data/<name>.csv.
-
-    The PNG carries no software version, so that its bytes depend on the picture alone.
-    """
+    The PNG carries no software version, so that its bytes depend on the picture alone."""
     with replacing(FIGURES / f"{name}.png") as scratch:
         fig.savefig(scratch, format="png", metadata={"Software": None})
     if data is not None:

@@ -4,8 +4,7 @@
 
 The comments of params.yaml say what its keys are for. The sections `models`, `ablations` and
 `speed` inherit a recipe from `pretrain` and set what differs. Sizes are names here: `python -m
-poyo params` looks them up. Not for: deriving anything from data.
-"""
+poyo params` looks them up. Not for: deriving anything from data."""
 
 import re
 from dataclasses import dataclass, fields, make_dataclass, replace
@@ -24,10 +23,7 @@ def _check(holds: object, message: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
-    """Which sessions: the corpus (simulated, poyo_mp or poyo_1), and how large a simulated one is
-    (sessions, minutes of each, fewest and most units)."""
-
+class Data:  # which sessions: of which corpus, and how large simulated ones are
     corpus: str
     root: str
     seed: int
@@ -43,15 +39,11 @@ class Inheriting(Recipe):
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe alone."""
         return Recipe(**{field.name: getattr(self, field.name) for field in fields(Recipe)})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretraining(Inheriting):
-    """A model of 04_pretrain. share: fraction of the sessions in a `sources.scope`; alone: a model
-    for each of these instead of one for all."""
-
+class Pretraining(Inheriting):  # a model of 04_pretrain, or one per session (`alone`)
     scope: str
     share: float
     alone: bool
@@ -65,10 +57,7 @@ class Pretraining(Inheriting):
 @dataclass(frozen=True, kw_only=True)
 class Adapt:
     """How a pretrained model meets a held-out session, and the same from scratch.
-
-    tried: method -> learning rates besides its recipe's own, tried on the first session of a
-    column. transfer: model -> columns it meets.
-    """
+    tried: method -> rates besides its recipe's own; transfer: model -> columns it meets."""
 
     unit_identification: EmbeddingRecipe
     finetune: Recipe
@@ -96,41 +85,31 @@ class Adapt:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ablations(Inheriting):
-    """The study of 09_ablations. sessions: how many per task."""
-
+class Ablations(Inheriting):  # the study of 09_ablations
     sessions: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wiener:
-    """Bin width and reach to each side of a sample, seconds; the ridge penalties tried."""
-
+class Wiener:  # bin and reach to each side of a sample, in seconds; the ridge penalties tried
     bin: float
     reach: float
     ridge: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
-    """One configuration of a baseline network."""
-
+class Network:  # one configuration of a baseline network
     width: int
     dropout: float
     lr: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class LFADSNetwork(Network):
-    """The same of LFADS. kl: weight of its divergence."""
-
+class LFADSNetwork(Network):  # the same of LFADS; kl: weight of its divergence
     kl: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Steps of training, and the configurations tried."""
-
+class Grid:  # steps of training, and the configurations tried
     steps: int
     tried: tuple[Network, ...]
 
@@ -139,9 +118,7 @@ class Grid:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomSearch:
-    """The same for LFADS: `candidates` are drawn between the lowest and the highest value."""
-
+class RandomSearch:  # the same for LFADS, drawn between the lowest and the highest value
     steps: int
     width: int
     candidates: int
@@ -151,12 +128,7 @@ class RandomSearch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Baselines:
-    """Networks on binned counts; of each method's configurations the best on valid is taken.
-
-    Seconds: bin, reach (to each side), eit_step, lags. warmup: share of the steps.
-    """
-
+class Baselines:  # networks on binned counts; times in seconds, warmup a share of the steps
     bin: float
     reach: float
     eit_step: float
@@ -184,10 +156,7 @@ class Baselines:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed(Inheriting):
-    """What 10_speed measures. stretch (at least) and stream: seconds; corpus: sessions of the
-    small and of the large one; spikes: of the large one; goal: validation R² to reach."""
-
+class Speed(Inheriting):  # what 10_speed measures
     sizes: tuple[str, ...]
     repeats: int
     stretch: float
@@ -197,7 +166,6 @@ class Speed(Inheriting):
     goal: float
     seeds: tuple[int, ...]
     official: Recipe
-
     own = Inheriting.recipe
 
 

@@ -51,10 +51,8 @@ def _t_test(values: np.ndarray, against: float, alternative: str = "two-sided"):
 
 def estimate(values) -> Estimate:
     """Mean of one number per unit of replication, with Student's 95 % interval and p.
-
     Average over seeds first: sessions, not seeds, are what a lab samples. nan are left out; a
-    single value has neither interval nor p.
-    """
+    single value has neither interval nor p."""
     values = pd.Series(values, dtype=float).dropna().to_numpy()
     n, mean = len(values), float(values.mean()) if len(values) else np.nan
     if n < 2:
@@ -80,10 +78,8 @@ def greater(values) -> Test:
 
 
 def equivalent(values, margin: float = MARGIN) -> Test:
-    """Are the values within `margin` of zero? Two one-sided tests (Schuirmann 1987).
-
-    Where the mean itself lies outside, the test is whether it differs from the margin it passed.
-    """
+    """Are the values within `margin` of zero? Two one-sided tests (Schuirmann 1987). Where the
+    mean itself lies outside, the test is whether it differs from the margin it passed."""
     found, values = estimate(values), pd.Series(values, dtype=float).dropna().to_numpy()
     if found.n < 2:
         return Test(found, "supported", np.nan)
@@ -104,9 +100,7 @@ def holm(p) -> np.ndarray:
 
 def judge(tests: Mapping[object, Test]) -> pd.DataFrame:
     """The verdicts of a family of tests, a row each: estimate, low, high, n, p, p_holm, verdict.
-
-    A test says what it says where p_holm is below ALPHA; the intervals are each for itself.
-    """
+    A test says what it says where p_holm is below ALPHA; the intervals are each for itself."""
     rows = [[*test.estimate[:4], test.p] for test in tests.values()]
     table = pd.DataFrame(rows, list(tests), ["estimate", "low", "high", "n", "p"])
     table["p_holm"] = holm(table.p)
@@ -116,10 +110,8 @@ def judge(tests: Mapping[object, Test]) -> pd.DataFrame:
 
 def ablations(scores: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     """A row per variant: its R², difference to the first variant with interval, and verdict.
-
     What the null controls change is luck of a training, which an interval over sessions does not
-    hold: a verdict needs an interval without zero and a mean beyond theirs, the second result.
-    """
+    hold: a verdict needs an interval without zero and a mean beyond theirs, the second result."""
     variants = list(dict.fromkeys(scores.variant))
     gains = {v: estimate(gain(scores, v, variants[0], by="variant")) for v in variants[1:]}
     luck = max((abs(gains[v].mean) for v in NULL_CONTROLS if v in gains), default=0.0)
@@ -195,9 +187,7 @@ def alike(sessions: pd.DataFrame, *columns: str) -> pd.DataFrame:
     return pd.DataFrame({"alike": same, "chance": chance}, index=label.index)
 
 
-def claims(
-    scores: pd.DataFrame, scaling: pd.DataFrame, efficiency: pd.DataFrame, sessions: pd.DataFrame
-) -> pd.DataFrame:
+def claims(scores, scaling, efficiency, sessions: pd.DataFrame) -> pd.DataFrame:
     """The verdicts on `paper.CLAIMS`, one family: as `judge`, with the notebook to see."""
     held_out, own = scores[scores.column != "pretrain"], scores[scores.column == "pretrain"]
     steps = efficiency[efficiency.cost == "steps"]
@@ -208,28 +198,25 @@ def claims(
     single = next(iter(select(equal, scope="mp", alone=True)), "")
     less = next(iter(select(equal, scope="mp", alone=False)))
     one_task = next(iter(select(equal, scope="rt", alone=False)), "")
-    random_target = scaling[scaling.task == "random_target_reaching"]
+    rt = scaling[scaling.task == "random_target_reaching"]
     clusters = alike(sessions, "subject", "task")
+    joint = "poyo_1_finetune"
     unit_id, tuned, scratch = "poyo_mp_unit_identification", "poyo_mp_finetune", "single_session"
-
-    def wins(scores: pd.DataFrame, better: str, worse: str, by: str = "method") -> Test:
-        return greater(gain(scores, better, worse, by))
-
     tests = {
-        "unmatched neurons": ("04_pretrain", wins(own, "poyo_mp", "wiener")),
-        "multi > single": ("07_scaling", wins(scaling, "poyo_mp", single, "model")),
-        "better than networks on counts": ("05_adapt", wins(held_out, "poyo_1_finetune", "mlp")),
-        "any source": ("04_pretrain", wins(others, "poyo_1", "wiener")),
-        "more sources": ("05_adapt", wins(held_out, "poyo_1_finetune", tuned)),
-        "unit id > wiener": ("05_adapt", wins(held_out, unit_id, "wiener")),
+        "unmatched neurons": ("04_pretrain", greater(gain(own, "poyo_mp", "wiener"))),
+        "multi > single": ("07_scaling", greater(gain(scaling, "poyo_mp", single, "model"))),
+        "better than networks on counts": ("05_adapt", greater(gain(held_out, joint, "mlp"))),
+        "any source": ("04_pretrain", greater(gain(others, "poyo_1", "wiener"))),
+        "more sources": ("05_adapt", greater(gain(held_out, joint, tuned))),
+        "unit id > wiener": ("05_adapt", greater(gain(held_out, unit_id, "wiener"))),
         "unit id > single": ("05_adapt", equivalent(gain(held_out, unit_id, scratch))),
-        "finetune > single": ("05_adapt", wins(held_out, tuned, scratch)),
-        "finetune > unit id": ("05_adapt", wins(held_out, tuned, unit_id)),
-        "few labels": ("07_scaling", wins(trials, unit_id, scratch)),
+        "finetune > single": ("05_adapt", greater(gain(held_out, tuned, scratch))),
+        "finetune > unit id": ("05_adapt", greater(gain(held_out, tuned, unit_id))),
+        "few labels": ("07_scaling", greater(gain(trials, unit_id, scratch))),
         "few steps": ("07_scaling", greater(reached(steps))),
-        "more data": ("05_adapt", wins(held_out, unit_id, f"{less}_unit_identification")),
-        "other task helps": ("07_scaling", wins(random_target, "poyo_mp", one_task, "model")),
-        "deeper": ("07_scaling", wins(scaling, sizes[-1], sizes[0], "model")),
+        "more data": ("05_adapt", greater(gain(held_out, unit_id, f"{less}_unit_identification"))),
+        "other task helps": ("07_scaling", greater(gain(rt, "poyo_mp", one_task, "model"))),
+        "deeper": ("07_scaling", greater(gain(scaling, sizes[-1], sizes[0], "model"))),
         "sessions cluster": ("08_embeddings", greater(clusters.alike - clusters.chance)),
     }
     table = judge({claim: test for claim, (_, test) in tests.items()})
@@ -239,25 +226,23 @@ def claims(
 def collect(params: Params) -> None:
     """Gather the runs that params.yaml lists, whatever else there is, into the files of
     figures/data and the headline metrics."""
-
-    def read(name: str) -> pd.DataFrame:
-        return pd.read_csv(ROOT / "runs" / f"{name}.csv")
-
-    pretrained = {}
+    runs, pretrained = ROOT / "runs", {}
     for name in params.runs:
         row = {key: getattr(params.models[name], key) for key in ("scope", "share", "alone")}
         found = pd.read_csv(FIGURES / "data/pretrain" / f"{name}.csv")
         pretrained[name] = found.assign(model=name, **row)
     csv(pd.concat(pretrained.values()), "scaling")
     own = [pretrained[name].assign(column="pretrain", method=name) for name in TABLE_2]
-    baselines = read("baselines/scores").rename(columns={"role": "column"})
-    parts = [baselines, *own, read("adapt/scores")]
+    baselines = pd.read_csv(runs / "baselines/scores.csv").rename(columns={"role": "column"})
+    parts = [baselines, *own, pd.read_csv(runs / "adapt/scores.csv")]
     scores = pd.concat(parts)[["column", "session_id", "task", "method", "seed", "r2"]]
     csv(scores, "scores")
     csv(table2(scores), "table2")
-    csv(efficiency(read("adapt/curves"), read("adapt/few"), scores), "efficiency")
-    csv(read("ablations/scores"), "ablations")
-    csv(pd.concat([read("baselines/search"), read("adapt/search")]), "search")
+    curves, few = (pd.read_csv(runs / "adapt" / name) for name in ("curves.csv", "few.csv"))
+    csv(efficiency(curves, few, scores), "efficiency")
+    csv(pd.read_csv(runs / "ablations/scores.csv"), "ablations")
+    searches = [pd.read_csv(runs / stage / "search.csv") for stage in ("baselines", "adapt")]
+    csv(pd.concat(searches), "search")
     with replacing(FIGURES / "metrics.json") as scratch:
         scratch.write_text(json.dumps(headline(scores), indent=2) + "\n")
 
@@ -274,9 +259,7 @@ def efficiency(curves: pd.DataFrame, few: pd.DataFrame, scores: pd.DataFrame) ->
 
 def table2(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per column and method: r2 is the mean over sessions of the mean over seeds.
-
-    r2_std is over the sessions, as in the paper; sessions and seeds are how many there are.
-    """
+    r2_std is over the sessions, as in the paper; sessions and seeds are how many there are."""
     rows = []
     for column, method in product(paper.COLUMNS, paper.METHODS):
         part = scores[(scores.column == column) & (scores.method == method)]
