@@ -17,6 +17,7 @@ from .train import History, fit
 
 UNIT_IDENTIFICATION = EmbeddingRecipe()
 FINETUNE = Recipe(steps=100, embedding_lr=1e-2, eval_every=25)
+PLATEAU = 0.005  # of validation R²: a round of training that gains less was the last one
 FROM_SCRATCH = Recipe(steps=400, lr=1e-2, warmup=0.1, dropout=(0.2, 0.2, 0.0), eval_every=25)
 
 
@@ -42,6 +43,31 @@ def from_scratch(
     return decoder, fit(decoder, recordings, recipe, seed=seed, label=label)
 
 
+def to_plateau(decoder, recordings, recipe, budget, *, seed=0, label="to the plateau") -> History:
+    """Train until validation no longer rises, or `budget` gradient steps, an int, are spent.
+    In rounds: the first by `recipe`, each later one twice as long and from where the one before
+    ended, until one gains less than PLATEAU. The decoder keeps the best weights of all rounds."""
+    history, best, done, length = [], -np.inf, 0, recipe.steps
+    while done < budget:
+        before = decoder.copy()
+        every = max(1, recipe.eval_every * length // recipe.steps)
+        now = replace(recipe, steps=min(length, budget - done), eval_every=every)
+        rows = fit(decoder, recordings, now, seed=seed + done, label=f"{label}, from step {done}")
+        history += [row | {"step": row["step"] + done} for row in rows]
+        gained, done, length = _best(rows) - best, done + now.steps, 2 * length
+        best = max(best, _best(rows))
+        if gained < 0:
+            decoder.model.load_state_dict(before.model.state_dict())
+        if gained < PLATEAU:
+            break
+    return history
+
+
+def _best(history: History) -> float:
+    r2 = [row["valid_r2"] for row in history]
+    return float(np.nanmax(r2)) if np.isfinite(r2).any() else -np.inf
+
+
 class Search(NamedTuple):
     """The best decoder, how it was trained, and each recipe tried with its best valid R²."""
 
@@ -58,8 +84,7 @@ def search(decoder, recordings, recipes, *, seed=0, label="search") -> Search:
     for recipe in recipes:
         one = decoder.copy()
         runs.append((one, recipe, fit(one, recordings, recipe, seed=seed, label=label)))
-        r2 = [row["valid_r2"] for row in runs[-1][2]]
-        valid.append(float(np.nanmax(r2)) if np.isfinite(r2).any() else -np.inf)
+        valid.append(_best(runs[-1][2]))
     best, recipe, history = runs[int(np.argmax(valid))]
     return Search(best, recipe, history, list(zip(recipes, valid)))
 

@@ -1,6 +1,7 @@
 """A decoder: a model with all it needs to decode the sessions it knows, in memory or on disk."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
@@ -55,11 +56,16 @@ class Decoder:
         rest = {"sessions": sessions, "windows": windows, "readouts": readouts}
         return cls(model=network, units=units, **rest)
 
-    def adopt(self, recordings: list[Recording], *, seed: int = 0) -> Self:
+    def adopt(
+        self, recordings: list[Recording], *, seed: int = 0, same_units_as: Sequence[str] = ()
+    ) -> Self:
         """A decoder of new sessions with this one's network, which is left as it was.
         Rows of new units and sessions are drawn around the mean of the learned rows, with their
-        spread, and are to be learned (`adapt.identify_units`). Raises RecordingError where the
-        sessions hold something else to decode than this decoder's."""
+        spread, and are to be learned (`adapt.identify_units`). same_units_as: ids of sessions this
+        decoder knows, of the same array: a unit that one of them has, too, by name, starts from
+        the mean of its rows there, and the session from the mean of theirs, which may decode
+        without any training. Raises RecordingError where the sessions hold something else to
+        decode than this decoder's, or no unit recurs; VocabularyError for an unknown session."""
         like = {"size": self.model.size, "windows": self.windows, "model": type(self.model)}
         new = type(self).new(recordings, seed=seed, **like)
         if (new.quantity, new.model.outputs) != (self.quantity, self.model.outputs):
@@ -74,8 +80,28 @@ class Decoder:
             learned, shape = state[name].cpu()[1:], new.model.state_dict()[name].shape
             noise = torch.randn(shape, generator=generator)
             state[name] = learned.mean(0) + noise * learned.std(0, correction=0)
+        if same_units_as:
+            self._copy_rows(state, new, recordings, same_units_as)
         new.model.load_state_dict(state)
         return new
+
+    def _copy_rows(self, state: dict, new: Self, recordings, same_units_as: Sequence[str]) -> None:
+        """Put the rows of units and sessions known by name into the `state` of a new decoder."""
+        weights, found = self.model.state_dict(), 0
+        session = weights["session_emb.weight"][self.sessions.rows(same_units_as)].mean(0)
+        for recording in recordings:
+            (row,) = new.sessions.rows([recording.session_id])
+            state["session_emb.weight"][row] = session
+            for unit, row in zip(recording.unit_ids, new.units.rows(recording.unit_names)):
+                known = [name for s in same_units_as if (name := f"{s}/{unit}") in self.units]
+                if known:
+                    mean = weights["unit_emb.weight"][self.units.rows(known)].mean(0)
+                    state["unit_emb.weight"][row] = mean
+                    found += 1
+        if not found:
+            what = f"no unit of {', '.join(r.session_id for r in recordings)} recurs by name"
+            cure = "leave same_units_as out, and its rows are drawn"
+            raise RecordingError(f"{what} in {', '.join(same_units_as)}; {cure}")
 
     def copy(self) -> Self:
         """The same decoder, to be trained on its own."""

@@ -44,17 +44,21 @@ def counted(session: Session, starts: np.ndarray, bins: int, width: float) -> Te
     return torch.from_numpy(flat.reshape(len(starts), bins, units).astype(np.float32))
 
 
-def wiener(session: Session, config: Wiener, windows: Windows) -> Decoded:
+def wiener(session, config: Wiener, windows: Windows, later: Session | None = None) -> Decoded:
     """The Wiener filter: ridge regression from the counts around each sample t, the test decoded.
-    Features are square roots of counts in bins that tile [t - reach, t + reach). Raises
-    RecordingError where no sample of the train split counts in the loss."""
+    Features are square roots of counts in bins that tile [t - reach, t + reach). later: another
+    Session of the same units, in the same order, whose test split is decoded instead, by the
+    unchanged filter. Raises RecordingError where no sample of the train split of `session`, a
+    Session, counts in the loss."""
     domain, reach = session.recording.splits["train"], round(config.reach / config.bin)
     session.check_learnable(domain)
-    rows = _samples(session, domain, windows, config.bin)
-    starts = (session.times[r] - reach * config.bin for r in rows)
-    counts = (counted(session, at, 2 * reach, config.bin) for at in starts)
+    of, rows = [session, session, later or session], _samples(session, domain, windows, config.bin)
+    if later:
+        rows[2] = evaluated_samples(later, "test", windows)
+    starts = (s.times[r] - reach * config.bin for s, r in zip(of, rows))
+    counts = (counted(s, at, 2 * reach, config.bin) for s, at in zip(of, starts))
     features = [c.sqrt().flatten(1).double().numpy() for c in counts]
-    return _linear(session, rows, features, config.ridge)[1]
+    return _linear(of, rows, features, config.ridge)[1]
 
 
 def _samples(session: Session, domain: np.ndarray, windows: Windows, width: float) -> list:
@@ -67,11 +71,12 @@ def _samples(session: Session, domain: np.ndarray, windows: Windows, width: floa
     return [rows, *(evaluated_samples(session, split, windows) for split in ("valid", "test"))]
 
 
-def _linear(session: Session, rows: list, features: list, penalties: tuple) -> Both:
+def _linear(of: list[Session], rows: list, features: list, penalties: tuple) -> Both:
     """Ridge regression, its mean squared error under POYO's loss weights, features standardised.
-    rows: of `_samples`; features: (R, F) of each. The penalty has the best R² on validation."""
-    target = [session.target[r].astype(np.float64) for r in rows]
-    weight = session.weights(session.times[rows[0]]).astype(np.float64)
+    of: the session of the train, the valid and the test samples; rows: of `_samples`; features:
+    (R, F) of each. The penalty has the best R² on validation."""
+    target = [session.target[r].astype(np.float64) for session, r in zip(of, rows)]
+    weight = of[0].weights(of[0].times[rows[0]]).astype(np.float64)
     weight /= weight.sum()
     scaler = StandardScaler().fit(features[0], sample_weight=weight)
     train, *held_out = (scaler.transform(x) for x in features)
@@ -81,7 +86,7 @@ def _linear(session: Session, rows: list, features: list, penalties: tuple) -> B
     model.fit(train, np.tile(target[0], n), sample_weight=weight)
     valid, test = (np.split(model.predict(x), n, axis=1) for x in held_out)
     best = int(np.argmax([r2_score(target[1], prediction) for prediction in valid]))
-    return _at(session, rows[1], valid[best]), _at(session, rows[2], test[best])
+    return _at(of[1], rows[1], valid[best]), _at(of[2], rows[2], test[best])
 
 
 def _at(session: Session, rows: np.ndarray, prediction: np.ndarray) -> Decoded:
@@ -129,7 +134,7 @@ def fit(method, session: Session, config, params: Baselines, windows: Windows, *
     rows = _samples(session, fitting(session, "train", windows), windows, params.bin)
     lags, splits = [round(lag / params.bin) for lag in params.lags], ("train", "valid", "test")
     features = [stitched(network, session, s, r, windows, lags) for s, r in zip(splits, rows)]
-    return _linear(session, rows, features, params.ridge)
+    return _linear([session] * 3, rows, features, params.ridge)
 
 
 def _trained(method, session, config, params: Baselines, windows: Windows, seed: int) -> Baseline:

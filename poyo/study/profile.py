@@ -156,6 +156,26 @@ class Baselines:  # networks on binned counts; times in seconds, warmup a share 
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plateau(Recipe):  # of the first round of training; budget: steps of all rounds together
+    budget: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check(self.budget >= self.steps, f"budget: {self.budget} is less than steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """How 13_your_lab trains; trials: the numbers of labelled trials that it tries."""
+
+    pretrain: Plateau
+    unit_identification: EmbeddingRecipe
+    finetune: Recipe
+    from_scratch: Plateau
+    trials: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Speed(Inheriting):  # what 10_speed measures
     sizes: tuple[str, ...]
     repeats: int
@@ -185,7 +205,8 @@ class Params:
     ablations: Ablations
     wiener: Wiener
     baselines: Baselines
-    your_recording: Recipe
+    your_recording: Plateau
+    your_lab: Lab
     speed: Speed
 
     def __post_init__(self):
