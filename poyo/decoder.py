@@ -8,7 +8,7 @@ from typing import Self
 
 import torch
 
-from . import evaluate, resume, tokens
+from . import evaluate, official, resume, tokens
 from .config import Windows
 from .data.recording import Recording, RecordingError
 from .data.sources import Readout, readout_of
@@ -131,18 +131,36 @@ class Decoder:
 
     def save(self, path: Path | str) -> None:
         """Write it whole, or leave the previous file."""
+        resume.write(path, self._content())
+
+    def save_official(self, path: Path | str) -> None:
+        """The same as a checkpoint that torch_brain's `POYO.load_pretrained` reads."""
+        official.write(path, self._content())
+
+    def _content(self) -> dict:
         model, readouts = self.model, {name: asdict(row) for name, row in self.readouts.items()}
         content = {"model": model.state_dict(), "class": type(model).__name__}
         content |= {"size": asdict(model.size), "outputs": model.outputs}
         content |= {"units": self.units.names, "sessions": self.sessions.names}
         content |= {"windows": asdict(self.windows), "readouts": readouts, "about": self.about}
-        resume.write(path, content)
+        return content
 
     @classmethod
     def load(cls, path: Path | str, model: type[Network] = POYO) -> Self:
         """Read one, its model in evaluation mode on the CPU; no code in the file is run.
         model: the class it was made with, if that is not POYO. Raises CheckpointError."""
-        content = resume.read(path)
+        return cls._of(resume.read(path), path, model)
+
+    @classmethod
+    def load_official(cls, path: Path | str, readout: Readout | None = None) -> Self:
+        """Read a checkpoint of torch_brain's POYO, such as the released ones, to start from with
+        `adopt`; no code in the file is run. Before a session is scored, `official.seen` says if it
+        was pretrained on. readout: of sessions of a brainset that `sources.READOUTS` lacks; the
+        scale of the others stands there. Raises CheckpointError."""
+        return cls._of(official.read(path, readout), path, POYO)
+
+    @classmethod
+    def _of(cls, content: dict, path: Path | str, model: type[Network]) -> Self:
         keys = "model class size outputs units sessions windows readouts about".split()
         missing = [key for key in keys if not isinstance(content, dict) or key not in content]
         if missing:

@@ -1,6 +1,6 @@
 """What to decode from each public dataset, which sessions pretrain, and which are held out.
-Adding a dataset is adding rows: here, and to `sessions.yaml` with the names that `brainsets
-prepare` gives its files. The simulated corpus uses the readouts of the sets it imitates."""
+Adding a dataset is adding rows: here, and to `sessions.yaml` with the names of its prepared files.
+The simulated corpus uses the readouts of the sets it imitates."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -56,6 +56,7 @@ RANDOM_TARGET = Readout(scale=20.0, unit="cm/s", weights=PAUSES, evaluate=RANDOM
 SELF_PACED = Readout(scale=200.0, unit="mm/s")
 MAZE = Readout(scale=800.0, unit="mm/s", weights=DELAYED)
 NLB_MAZE = Readout(target="hand.vel", scale=100.0, unit="mm/s", evaluate="nlb_eval_intervals")
+NLB_RTT = replace(SELF_PACED, target="finger.vel")  # no published scale: that of its laboratory
 SIM_MAZE = 300.0  # mm/s: simulated reaches are slower; so their target, too, is of order one
 
 READOUTS = {  # (brainset, task) -> readout; a task of "" is any
@@ -64,7 +65,8 @@ READOUTS = {  # (brainset, task) -> readout; a task of "" is any
     ("odoherty_sabes_nonhuman_2017", ""): SELF_PACED,
     ("churchland_shenoy_neural_2012", ""): MAZE,
     ("flint_slutzky_accurate_2012", ""): Readout(target="hand.vel", scale=0.4, unit="m/s"),
-    ("pei_pandarinath_nlb_2021", ""): NLB_MAZE,
+    ("pei_pandarinath_nlb_2021", "maze"): NLB_MAZE,
+    ("pei_pandarinath_nlb_2021", RT): NLB_RTT,
     ("sim-perich", CO): CENTER_OUT,
     ("sim-perich", RT): RANDOM_TARGET,
     ("sim-odoherty", ""): SELF_PACED,

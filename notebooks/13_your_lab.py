@@ -1,0 +1,269 @@
+# %% [markdown]
+# # 13. Your laboratory
+#
+# *I have a folder of recordings. Does one model over all of them decode a new day, or another
+# animal, better than what I do now, and how many labelled trials does that take?* This page
+# answers it for any folder, with the methods of the rest of this repository, and saves the
+# decoders.
+#
+# As rendered here it runs on a small simulated laboratory. On yours:
+#
+#     python -m poyo code 13_your_lab
+#     python -m poyo run 13_your_lab --as my_lab -p folder /data/monkey target position unit cm
+#
+# Before it trains it says on the terminal what that will cost at most; then it shows progress and
+# the time left. If it is stopped, run it again: trainings that were finished are not repeated. For
+# a first look in a quarter of the time add `share 0.25`. The recipes are `your_lab` in
+# `params.yaml`; how a file may look is on [the page for one recording](12_your_recording.ipynb).
+# What can be said after `-p`:
+#
+# - `folder`: where the sessions lie, a file each; `target`, `unit`, `names` as for one recording;
+# - `held_out`: which sessions play the new day or the new animal, a list of names, of patterns
+#   such as `"spike_201209*"`, of `"last 3"` (days of each animal) and of `"animal jango"`;
+# - `trials`: the numbers of labelled trials to try, by default those in `params.yaml`;
+# - `fewer`: to see whether more days help, pretrain on the last so many of them, too;
+# - `seeds`: each training is repeated for each, with another draw of labelled trials;
+# - `official`: a checkpoint of the authors, such as `poyo_mp.ckpt`, to start from;
+# - `keep`: sessions to use although nothing seems decodable in them; `accept`: pairs of sessions,
+#   `"a=b"`, that may share spikes.
+
+# %% tags=["parameters"]
+folder = ""
+target = ""
+unit = ""
+names = {}
+held_out = ["last 1"]
+trials = []
+fewer = [1]
+seeds = [0]
+share = 1.0  # of the steps in params.yaml
+official = ""
+keep = []
+accept = []
+name = ""  # of files in figures/, for the pages of this repository
+
+# %%
+from functools import partial
+from itertools import chain
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from poyo import ROOT, threads
+from poyo.data import leaks
+from poyo.data.folder import choose, scan
+from poyo.data.sources import readout_of
+from poyo.study import lab, plotting, profile
+from poyo.train import say
+
+plt.style.use("poyo.study.style")
+params = profile.load()
+threads.use(params.threads)
+trials = [*(trials or params.your_lab.trials), "all"]
+recipes = lab.shortened(params.your_lab, share)
+how = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
+place = ROOT / "runs/your_lab" / (name or "mine")
+
+# %% [markdown]
+# ## 13.1 What is in the folder
+#
+# Every file is read and looked at before anything is trained: is it a recording, do units fall
+# silent or explode, does the clock have gaps, does a linear filter find the target in the spikes
+# at all? What cannot be used is named and left out; the rest goes on.
+
+# %%
+if not folder:
+    place = ROOT / "runs/your_lab/simulated"
+    held_out = ["animal sim-b", *held_out]
+    for one in lab.simulated(params.data.units, params.data.minutes, seeds[0]):
+        one.save(place / "sessions" / f"{one.session_id}.h5")
+found = scan(folder or place / "sessions", target=target, unit=unit, names=names, keep=keep)
+for file, reason in found.left_out:
+    print(f"left out: {file}: {reason}")
+hours = sum(one.duration for one in found.recordings) / 3600
+print(f"{len(found.recordings)} sessions, {hours:.1f} hours")
+found.table.drop(columns="trouble").set_index("session")
+
+# %% [markdown]
+# *A row per session: units, spikes, rate of a unit, minutes, rewarded trials, and validation R² of
+# a linear filter.* What looked strange, if anything did:
+
+# %%
+for session, trouble in found.table.set_index("session").trouble.items():
+    if trouble:
+        print(f"{session}: {trouble}")
+
+# %% [markdown]
+# ## 13.2 What is held out, and whether anything leaks
+#
+# A recording that stands in the folder twice, or a held-out session that shares spikes with one
+# that is trained on, would make every number below too good. They are compared by their spikes,
+# not by their names, and a find stops this page.
+
+# %%
+old, new = choose(found.recordings, held_out)
+leaks.check(old, new, accept=accept)
+known = sorted({one.subject for one in old})
+quantity, unit = readout_of(old[0]).quantity, readout_of(old[0]).unit
+print(f"decoded: {quantity} ({unit})")
+print(f"pretraining: {len(old)} sessions of {', '.join(known)}")
+for one in new:
+    kind = "a new day" if one.subject in known else "a new animal"
+    like = lab.same_units(one, old)
+    recurs = "its units recur by name" if like else "its units have no namesakes on earlier days"
+    print(f"held out: {one.session_id}, {kind}; {recurs}")
+
+# %% [markdown]
+# ## 13.3 One decoder for all days
+#
+# One network over the spikes of all pretraining sessions, each unit of each day with a row of its
+# own, until validation no longer rises. Beside it, per day, a Wiener filter of that day alone:
+# ridge regression on spike counts around each sample.
+
+# %%
+minutes = lab.cost(old, recipes.pretrain, how.size, how.windows) / 60
+say(
+    f"pretraining takes up to {minutes:.0f} minutes, {1 + len(fewer)} times {len(seeds)} trainings"
+)
+
+
+def trained(job):
+    days, seed = job
+    rest = {"seed": seed, "official": official, "label": f"pretraining, {days} days, seed {seed}"}
+    return lab.pretrain(old[-days:], how, **rest)
+
+
+jobs = [(days, seed) for days in (len(old), *fewer) for seed in seeds]
+decoders = dict(zip(jobs, threads.processes(trained, jobs)))
+for seed in seeds:
+    decoders[len(old), seed][0].save(place / f"decoder-{seed}.pt")
+curve = pd.DataFrame(decoders[len(old), seeds[0]][1])
+print(f"steps: {curve.step.max()}; best validation R² {curve.valid_r2.max():.3f}")
+
+# %%
+own = [(one, seed, decoders[len(old), seed][0]) for seed in seeds for one in old]
+own = [*chain(*threads.processes(partial(lab.own_days, how=how), own))]
+levels = pd.DataFrame(own).pivot_table(index="session", columns="method", values="r2", sort=False)
+fig, ax = plt.subplots(figsize=(3.2, 3.0))
+ax.plot(levels.wiener, levels.pretrained, "o", ms=4)
+ends = [min(levels.min()) - 0.03, max(levels.max()) + 0.03]
+ax.plot(ends, ends, color="0.7", lw=0.8)
+ax.set(xlabel="test R², Wiener filter of the day", ylabel="test R², one decoder for all", aspect=1)
+plt.show()
+print(
+    f"mean test R²: one decoder {levels.pretrained.mean():.3f}, filters {levels.wiener.mean():.3f}"
+)
+
+# %% [markdown]
+# *A dot per pretraining day, mean over seeds; above the line the one decoder is better.*
+#
+# ## 13.4 A new day without any label
+#
+# Where a channel keeps its name from day to day, the new day's units may be given the rows that
+# the same channels had on an earlier day: nothing is trained, and no label of the new day is used.
+# Beside it what is often done: the Wiener filter of that earlier day, left as it was. How well do
+# both do, by the number of days that lie between?
+
+# %%
+jobs = [
+    (one, earlier, seed, decoders[len(old), seed][0])
+    for seed in seeds
+    for one in new
+    for earlier in old
+    if earlier.session_id in lab.same_units(one, old)
+]
+drift = pd.DataFrame([*chain(*threads.processes(partial(lab.unlabelled, how=how), jobs))])
+if len(drift):
+    day = found.table.set_index("session").date
+    drift["days"] = (drift.session.map(day) - drift.earlier.map(day)).dt.days
+    fig, ax = plt.subplots(figsize=(4.6, 2.6))
+    for i, (method, part) in enumerate(drift.groupby("method", sort=False)):
+        mean = part.groupby(["session", "earlier", "days"]).r2.mean().reset_index()
+        ax.plot(
+            mean.days, mean.r2.clip(lower=-1), "o", ms=3, color=f"C{i}", label=lab.METHODS[method]
+        )
+    ax.axhline(0, color="0.7", lw=0.8)
+    ax.set(xlabel="days between", ylabel="test R²")
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 1.2), ncols=1)
+    plt.show()
+else:
+    print("no unit of a held-out session has a namesake on an earlier day of its animal")
+
+# %% [markdown]
+# *A dot per pair of a held-out and an earlier day, mean over seeds; values below -1 are drawn
+# there.* In what follows the last earlier day counts.
+#
+# ## 13.5 A new day or animal, by the number of labelled trials
+#
+# All methods get the same trials. Of n labelled trials one in five (at least one) is kept for
+# validation, so n is all that is needed. From scratch a decoder trains until validation no longer
+# rises; unit identification learns the rows of the new units alone; finetuning goes on from there
+# with everything. The networks on counts have the configuration that was best on the last
+# pretraining day's validation trials.
+
+# %%
+networks = lab.tuned(old[-1], how, seeds[0])
+cells = [(one, n, seed) for one in new for n in trials for seed in seeds]
+rows = [
+    *chain(*threads.processes(partial(lab.yardsticks, how=how, configurations=networks), cells))
+]
+jobs = [
+    (*cell, decoders[len(old), cell[2]][0], lab.same_units(cell[0], old)[-1:], place)
+    for cell in cells
+]
+rows += chain(*threads.processes(partial(lab.meet, how=how), jobs))
+jobs = [
+    (one, "all", seed, decoders[days, seed][0], days)
+    for one in new
+    for days in fewer
+    for seed in seeds
+]
+rows += chain(*threads.processes(partial(lab.meet_fewer, how=how), jobs))
+if len(drift):
+    drift = drift[drift.earlier == drift.groupby("session").earlier.transform("last")]
+scores = pd.concat([pd.DataFrame(own), pd.DataFrame(rows), drift], ignore_index=True)
+met = scores[scores.session.isin([one.session_id for one in new])]
+order = [method for method in lab.METHODS if method in set(met.method)]
+table = met.pivot_table(index="method", columns="trials", values="r2", sort=False)
+table.loc[order, [n for n in (0, *trials) if n in table]].rename(index=lab.METHODS).round(3)
+
+# %% [markdown]
+# *Mean test R² over the held-out sessions and seeds, by the number of labelled trials.*
+
+# %%
+fig = lab.panels(met, [one.session_id for one in new], [0, *trials])
+if name:
+    columns = ["session", "animal", "method", "trials", "seed", "r2"]
+    plotting.save(fig, name, scores[columns])
+plt.show()
+
+# %% [markdown]
+# *A panel per held-out session: test R² by the number of labelled trials, mean over seeds, and a
+# thin line from the lowest to the highest of them.*
+#
+# ## 13.6 What can be said
+#
+# Each question as one difference of R², paired within sessions after seeds were averaged, with its
+# 95 % interval over sessions; the verdict is corrected for the number of questions (Holm). Two or
+# three held-out sessions decide little: hold out more if the question matters.
+
+# %%
+counts = {one.session_id: len(one.intervals.get("trials", ())) for one in new}
+verdicts = lab.claims(scores, known, counts)
+if name:
+    plotting.csv(verdicts.rename_axis("question").reset_index(), f"{name}_claims")
+shown = verdicts.assign(
+    difference=[f"{v.estimate:+.3f} [{v.low:+.3f}, {v.high:+.3f}]" for v in verdicts.itertuples()],
+    p=verdicts.p_holm.map("{:.2g}".format),
+)
+shown[["difference", "n", "p", "verdict"]].rename_axis("question")
+
+# %% [markdown]
+# ## 13.7 What to use
+
+# %%
+print(lab.advice(met))
+print(
+    f"the decoders lie in {place.relative_to(ROOT)}: decoder-SEED.pt knows the pretraining days,"
+)
+print("SESSION-SEED.pt is finetuned to a held-out one. Decoder.load(file) reads them.")

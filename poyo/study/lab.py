@@ -1,0 +1,345 @@
+"""A laboratory's own recordings (13_your_lab): one decoder over the days there are, and what it
+does for a new day or a new animal, by the number of labelled trials. Not for: reading the files
+(`data.folder`), or the paper's experiments on its own corpus."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from .. import adapt, tokens, train
+from ..config import EmbeddingRecipe, Windows
+from ..data.intervals import subtract
+from ..data.recording import CO, Recording, RecordingError
+from ..data.simulate import simulate
+from ..data.sources import readout_of
+from ..decoder import Decoder
+from ..sampling import TrainingWindows
+from ..vocabulary import units_and_sessions
+from . import baselines, results
+from .profile import Baselines, Lab, Plateau, Wiener
+
+METHODS = {  # in the order of tables and figures
+    "unchanged_wiener": "Wiener filter of an earlier day",
+    "wiener": "Wiener filter",
+    "mlp": "MLP",
+    "gru": "GRU",
+    "from_scratch": "POYO from scratch",
+    "same_units": "POYO, rows of the same units",
+    "unit_identification": "POYO, unit identification",
+    "same_units_identification": "the same, from the rows of the same units",
+    "finetune": "POYO, finetuned",
+}
+SCRATCH = "from_scratch"
+NETWORKS = "mlp", "gru"  # on counts, beside the Wiener filter
+RECURS = 0.5  # of the units: where fewer have a namesake on an earlier day, names mean nothing
+FEWER = "unit_identification of "  # so many days: a method's name
+FEW = 20  # labelled trials: what counts as few in the claims
+
+
+class How(NamedTuple):
+    """What everything here is done with: the model's size, windows, yardsticks and recipes."""
+
+    size: str
+    windows: Windows
+    wiener: Wiener
+    baselines: Baselines
+    recipes: Lab
+
+
+def simulated(units: tuple[int, int], minutes: float, seed: int) -> list[Recording]:
+    """A small laboratory: four days of one animal and two of another."""
+    days = [("sim-a", day) for day in range(1, 5)] + [("sim-b", day) for day in (1, 2)]
+    rest = {"task": CO, "units": units, "seed": seed, "minutes": minutes}
+    return [simulate(animal=animal, day=day, **rest) for animal, day in days]
+
+
+def shortened(recipes: Lab, share: float) -> Lab:
+    """The recipes with a share of their steps, and of their budgets."""
+
+    def less(recipe: EmbeddingRecipe) -> EmbeddingRecipe:
+        counts = {key: getattr(recipe, key, None) for key in ("steps", "budget")}
+        counts = {key: max(1, round(share * n)) for key, n in counts.items() if n}
+        return replace(recipe, eval_every=min(recipe.eval_every, counts["steps"]), **counts)
+
+    names = "pretrain", "unit_identification", "finetune", "from_scratch"
+    return replace(recipes, **{name: less(getattr(recipes, name)) for name in names})
+
+
+def cost(recordings: list[Recording], recipe: Plateau, size: str, windows: Windows) -> float:
+    """About how many seconds a training to the plateau takes at most, from a few steps of it."""
+    decoder = Decoder.new(recordings, size=size, windows=windows)
+    few, began = replace(recipe, steps=2, eval_every=2), 0.0
+    sessions = [decoder.session(recording) for recording in recordings]
+    stream = TrainingWindows([one.splits["train"] for one in recordings], windows.length, 0)
+    for step in range(5):
+        began = began if step > 2 else time.monotonic()  # the first ones warm up
+        which, starts = stream.batch(step, few.batch_size)
+
+        def part(rows: slice, which=which, starts=starts):
+            some = (sessions, which[rows], starts[rows], windows.length)
+            return tokens.tokenize(*some, queries=windows.queries)
+
+        train.gradients(decoder.model, part, len(which), (step,))
+    return (time.monotonic() - began) / 3 * recipe.budget
+
+
+def pretrain(
+    recordings: list[Recording], how: How, *, seed: int, official="", label=""
+) -> tuple[Decoder, train.History]:
+    """One decoder over all of the recordings. official: a checkpoint of the authors to start
+    from, instead of weights drawn from `seed`."""
+    if official:
+        decoder = Decoder.load_official(official).adopt(recordings, seed=seed)
+    else:
+        decoder = Decoder.new(recordings, size=how.size, windows=how.windows, seed=seed)
+    recipe = how.recipes.pretrain
+    return decoder, adapt.to_plateau(
+        decoder, recordings, recipe, recipe.budget, seed=seed, label=label
+    )
+
+
+def labelled(recording: Recording, n: int | str, length: float, seed: int) -> Recording:
+    """The recording with n labelled trials in all, one in five (at least one) of them to validate;
+    "all" leaves it as it was. length: of a window, s. RecordingError where there are fewer."""
+    if n == "all":
+        return recording
+    valid, train = (
+        adapt.few_trials(recording, k, length, seed).splits["train"] for k in (max(1, n // 5), n)
+    )
+    return replace(
+        recording, splits=recording.splits | {"train": subtract(train, valid), "valid": valid}
+    )
+
+
+def same_units(recording: Recording, earlier: Iterable[Recording]) -> list[str]:
+    """Ids of the earlier sessions of its animal whose unit names it shares, so that a unit of the
+    same name may be taken for the same channel."""
+    mine = set(recording.unit_ids)
+    shared = {one.session_id: len(mine & set(one.unit_ids)) / len(mine) for one in earlier}
+    known = [one.session_id for one in earlier if one.subject == recording.subject]
+    return [name for name in known if shared[name] >= RECURS]
+
+
+def meet(job: tuple, how: How) -> list[dict]:
+    """One held-out session, one number of labelled trials, one seed: a row per method.
+    job: the recording, trials, seed, the pretrained decoder, ids of sessions with the same units,
+    and the folder in which the decoder finetuned on all trials is kept."""
+    recording, trials, seed, pretrained, like, place = job
+    where = f"{recording.session_id}, {trials} trials, seed {seed}"
+    about = {"session": recording.session_id, "animal": recording.subject}
+    about |= {"trials": trials, "seed": seed}
+    try:
+        short = labelled(recording, trials, how.windows.length, seed)
+    except RecordingError as error:
+        train.say(f"left out: {error}")
+        return []
+    rows = []
+
+    def score(method: str, decoder: Decoder) -> None:
+        (r2,) = decoder.score([recording], "test").values()
+        rows.append(about | {"method": method, "r2": round(r2, 4)})
+
+    new, recipe = Decoder.new([short], size=how.size, windows=how.windows, seed=seed), how.recipes
+    rounds = recipe.from_scratch, recipe.from_scratch.budget
+    adapt.to_plateau(new, [short], *rounds, seed=seed, label=f"from scratch, {where}")
+    score(SCRATCH, new)
+    starts = {"unit_identification": ()} | ({"same_units_identification": like} if like else {})
+    for method, ids in reversed(starts.items()):  # the last one is finetuned
+        met = pretrained.adopt([short], seed=seed, same_units_as=ids)
+        identify = recipe.unit_identification
+        adapt.identify_units(met, [short], identify, seed=seed, label=f"{method}, {where}")
+        score(method, met)
+    label = f"finetuning, {where}"
+    adapt.finetune(met, [short], recipe.finetune, seed=seed, label=label)
+    score("finetune", met)
+    if trials == "all":
+        met.save(place / f"{recording.session_id}-{seed}.pt")
+    return rows
+
+
+def meet_fewer(job: tuple, how: How) -> list[dict]:
+    """A held-out session with all its labels, by a decoder that saw fewer days.
+    job: the recording, seed, the decoder, and how many days it saw."""
+    recording, seed, pretrained, days = job
+    met, recipe = pretrained.adopt([recording], seed=seed), how.recipes.unit_identification
+    label = f"unit identification after {days} days, {recording.session_id}, seed {seed}"
+    adapt.identify_units(met, [recording], recipe, seed=seed, label=label)
+    (r2,) = met.score([recording], "test").values()
+    about = {"session": recording.session_id, "animal": recording.subject, "trials": "all"}
+    return [about | {"seed": seed, "method": f"{FEWER}{days} days", "r2": round(r2, 4)}]
+
+
+def yardsticks(job: tuple, how: How, configurations: dict) -> list[dict]:
+    """The same for the Wiener filter and the networks on counts, by the `configurations` found on
+    a pretraining session (`tuned`). job: the recording, trials, seed."""
+    recording, trials, seed = job
+    about = {"session": recording.session_id, "animal": recording.subject}
+    about |= {"trials": trials, "seed": seed}
+    try:
+        session = _session(labelled(recording, trials, how.windows.length, seed))
+    except RecordingError:
+        return []  # `meet` has said so
+    found = {"wiener": baselines.wiener(session, how.wiener, how.windows).r2}
+    for method, config in configurations.items():
+        rest = (config, how.baselines, how.windows)
+        found[method] = baselines.fit(method, session, *rest, seed=seed)[1].r2
+    return [about | {"method": method, "r2": round(r2, 4)} for method, r2 in found.items()]
+
+
+def tuned(recording: Recording, how: How, seed: int) -> dict:
+    """The configuration of each network on counts that is best on a session's validation split."""
+    search = (_session(recording), how.baselines, how.windows)
+    return {method: baselines.search(method, *search, seed=seed)[0] for method in NETWORKS}
+
+
+def own_days(job: tuple, how: How) -> list[dict]:
+    """A pretraining session under the decoder of all and under its own Wiener filter.
+    job: the recording, seed, the decoder."""
+    recording, seed, decoder = job
+    about = {"session": recording.session_id, "animal": recording.subject, "trials": "all"}
+    session = decoder.session(recording)
+    wiener = baselines.wiener(session, how.wiener, how.windows).r2
+    (r2,) = decoder.score([recording], "test").values()
+    rows = {"pretrained": r2, "wiener": wiener}
+    return [about | {"seed": seed, "method": m, "r2": round(v, 4)} for m, v in rows.items()]
+
+
+def unlabelled(job: tuple, how: How) -> list[dict]:
+    """A held-out session without any label: under an earlier day's Wiener filter, unchanged, and
+    under the pretrained decoder with the rows of that day's units.
+    job: the recording, the earlier one, seed, the decoder."""
+    recording, earlier, seed, decoder = job
+    about = {"session": recording.session_id, "animal": recording.subject, "trials": 0}
+    about |= {"seed": seed, "earlier": earlier.session_id}
+    met = decoder.adopt([recording], seed=seed, same_units_as=[earlier.session_id])
+    (r2,) = met.score([recording], "test").values()
+    rows = {"same_units": r2}
+    if list(recording.unit_ids) == list(earlier.unit_ids):
+        one, later = _session(earlier), _session(recording)
+        rows["unchanged_wiener"] = baselines.wiener(one, how.wiener, how.windows, later).r2
+    return [about | {"method": m, "r2": round(v, 4)} for m, v in rows.items()]
+
+
+def _session(recording: Recording) -> tokens.Session:
+    return tokens.prepare(recording, readout_of(recording), *units_and_sessions([recording]))
+
+
+def saved(rows: pd.DataFrame) -> pd.Series:
+    """Per session: the binary logarithm of how many times as many labelled trials training from
+    scratch needs for the R² of unit identification with the fewest trials tried; where it never
+    gets there, as if all trials were just enough, which is too little. rows: with `labels`."""
+    found = {}
+    for session, one in rows.groupby("session"):
+        means = one.pivot_table(index="labels", columns="method", values="r2").sort_index()
+        labels = np.log2(means.index.to_numpy(dtype=float))
+        goal = means["unit_identification"].iloc[0]
+        scratch = means["from_scratch"].cummax().to_numpy()  # more labels hurt by chance only
+        found[session] = np.interp(goal, scratch, labels) - labels[0]
+    return pd.Series(found, dtype=float)
+
+
+def claims(rows: pd.DataFrame, known: list[str], counts: dict[str, int]) -> pd.DataFrame:
+    """The verdicts on what a laboratory asks, one family, as `results.judge`: differences of R².
+    rows: session, animal, method, trials, seed, r2. known: the animals that pretraining saw;
+    counts: how many labelled trials a held-out session has. What has no data is not asked."""
+    labels = rows.trials.where(rows.trials != "all", rows.session.map(counts))
+    rows = rows.assign(labels=labels.astype(float))
+    new = ~rows.animal.isin(known)
+    at_most = (rows.labels <= FEW) & (rows.labels > 0) & (rows.trials != "all")
+    every, none = rows.trials == "all", rows.trials == 0
+    asked = {
+        "one decoder of all days - a Wiener filter of the day": (rows, "pretrained", "wiener")
+    }
+    unit_id = "unit_identification"
+    for who, of in (("new day", ~new), ("new animal", new)):
+        few = f"{who}, {FEW} labelled trials or fewer"
+        asked |= {
+            f"{few}: unit identification - from scratch": (rows[of & at_most], unit_id, SCRATCH),
+            f"{few}: unit identification - Wiener": (rows[of & at_most], unit_id, "wiener"),
+            f"{who}, all trials: finetuned - from scratch": (
+                rows[of & every],
+                "finetune",
+                SCRATCH,
+            ),
+            f"{who}, all trials: finetuned - Wiener": (rows[of & every], "finetune", "wiener"),
+        }
+    fewer = [m for m in rows.method.unique() if m.startswith(FEWER)]
+    for method in fewer:
+        name = f"all trials: all days - {method.removeprefix(FEWER)}, unit identification"
+        asked[name] = (rows[every], unit_id, method)
+    own = rows[rows.session.isin(rows[none].session) & every & (rows.method == "wiener")]
+    asked |= {
+        "drift: a Wiener filter of the day - one of the last day": (
+            pd.concat([own, rows[none]]), "wiener", "unchanged_wiener"
+        ),
+        "no label: rows of the same units - Wiener filter of the last day": (
+            rows[none], "same_units", "unchanged_wiener"
+        ),
+    }  # fmt: skip
+    tests = {}
+    for name, (part, better, worse) in asked.items():
+        renamed = part.rename(columns={"session": "session_id"})
+        tests[name] = results.greater(results.gain(renamed, better, worse))
+    if at_most.any():
+        met = rows[(at_most | every) & rows.session.isin(rows[at_most].session)]
+        name = "doublings of labelled trials that unit identification saves"
+        tests[name] = results.greater(saved(met))
+    return results.judge({name: test for name, test in tests.items() if test.estimate.n})
+
+
+def panels(rows: pd.DataFrame, sessions: list[str], trials: list) -> Figure:
+    """A panel per held-out session: R² by labelled trials, the mean over seeds with its range."""
+    columns = min(len(sessions), 3)
+    shape = -(-len(sessions) // columns), columns
+    size = (1.2 + 2.1 * columns, 0.7 + 2.0 * shape[0])
+    fig, axes = plt.subplots(*shape, figsize=size, sharex=True, sharey=True, squeeze=False)
+    place = {n: i for i, n in enumerate(trials)}
+    shown = [m for m in METHODS if m in set(rows.method)]
+    for ax in axes.flat[len(sessions) :]:
+        ax.axis("off")
+    for ax, session in zip(axes.flat, sessions):
+        for method in shown:
+            part = rows[(rows.session == session) & (rows.method == method)]
+            seeds = part.groupby("trials").r2.agg(["mean", "min", "max"]).clip(lower=0)
+            seeds = seeds.loc[[n for n in trials if n in seeds.index]]
+            x = [place[n] for n in seeds.index]
+            color = f"C{list(METHODS).index(method)}"
+            ax.plot(x, seeds["mean"], "o-", ms=3, color=color, label=METHODS[method])
+            ax.vlines(x, seeds["min"], seeds["max"], color=color, lw=0.8)
+        ax.set(title=session, ylim=(-0.03, 1), xticks=list(place.values()), xticklabels=trials)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("test R²")
+    for ax in axes[-1]:
+        ax.set_xlabel("labelled trials")
+    names = {}
+    for ax in axes.flat:
+        names |= {label: line for line, label in zip(*ax.get_legend_handles_labels())}
+    fig.legend(names.values(), names.keys(), loc="outside lower center", ncols=2)
+    return fig
+
+
+def advice(rows: pd.DataFrame, margin: float = 0.01) -> str:
+    """What to use by the number of labelled trials, in a paragraph: the method with the highest
+    mean test R² over the held-out sessions, and the cheaper ones within `margin` of it."""
+    rows = rows[rows.method.isin(METHODS)]
+    table = rows.pivot_table(index="trials", columns="method", values="r2", sort=False)
+    lines = []
+    for trials, means in table.iterrows():
+        means = means.dropna().sort_values(ascending=False)
+        near = [m for m in means.index[1:] if means.iloc[0] - means[m] < margin]
+        labels = {0: "Without any label", "all": "With all labelled trials"}
+        text = (
+            f"{labels.get(trials, f'With {trials} labelled trials')} use {METHODS[means.index[0]]}"
+        )
+        text += f" (mean test R² {means.iloc[0]:.2f}"
+        others = [m for m in ("from_scratch", "wiener") if m in means and m != means.index[0]]
+        text += "".join(f", {METHODS[m]} {means[m]:.2f}" for m in others) + ")"
+        text += f"; {' and '.join(METHODS[m] for m in near)} is as good" if near else ""
+        lines.append(text + ".")
+    return " ".join(lines)

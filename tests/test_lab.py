@@ -1,0 +1,181 @@
+"""A laboratory's questions: which trials count, whose rows are copied, and what may be said."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from poyo import ROOT, adapt
+from poyo.data.intervals import contains
+from poyo.data.recording import RecordingError
+from poyo.study import lab, profile
+
+SMOKE = profile.load(ROOT / "profiles/smoke.yaml")
+HOW = lab.How(SMOKE.size, SMOKE.windows, SMOKE.wiener, SMOKE.baselines, SMOKE.your_lab)
+TRIALS = np.stack([np.arange(0, 100, 4.0), np.arange(0, 100, 4.0) + 2.5], -1)
+
+
+@pytest.fixture
+def days(easy):
+    """Three days of one array and one of another animal."""
+    names = [("a1", "a"), ("a2", "a"), ("a3", "a"), ("b1", "b")]
+    return [
+        easy(name, seconds=100.0, seed=seed, trials=TRIALS, subject=subject)
+        for seed, (name, subject) in enumerate(names)
+    ]
+
+
+# --- labelled trials -----------------------------------------------------------------------------
+
+
+def test_n_labelled_trials_are_all_the_labels_there_are(days):
+    short = lab.labelled(days[0], 5, 1.0, seed=0)
+    train, valid = short.splits["train"], short.splits["valid"]
+    assert (len(train), len(valid)) == (4, 1)
+    known = np.concatenate([train, valid])
+    assert contains(days[0].splits["train"], known[:, 0]).all()
+    assert not contains(days[0].splits["valid"], known.mean(1)).any(), "no label beyond the n"
+    assert not contains(train, valid.mean(1)).any()
+    np.testing.assert_array_equal(short.splits["test"], days[0].splits["test"])
+
+
+def test_all_trials_are_the_session_as_it_is_and_too_many_are_refused(days):
+    assert lab.labelled(days[0], "all", 1.0, seed=0) is days[0]
+    with pytest.raises(RecordingError, match="'a1' has .* train trials, not 90"):
+        lab.labelled(days[0], 90, 1.0, seed=0)
+
+
+def test_seeds_draw_other_trials(days):
+    drawn = [lab.labelled(days[0], 5, 1.0, seed=seed).splits["train"] for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
+# --- the same units ------------------------------------------------------------------------------
+
+
+def test_units_recur_within_an_animal_only(days):
+    assert lab.same_units(days[2], days[:2]) == ["a1", "a2"]
+    assert lab.same_units(days[3], days[:3]) == []
+    renamed = replace(days[1], unit_ids=np.array([f"x{i}" for i in range(7)] + ["7"]))
+    assert lab.same_units(days[2], [days[0], renamed]) == ["a1"]
+
+
+# --- recipes -------------------------------------------------------------------------------------
+
+
+def test_a_share_of_the_steps(training):
+    laptop = profile.load(ROOT / "params.yaml").your_lab
+    half = lab.shortened(laptop, 0.5)
+    assert half.pretrain.steps == laptop.pretrain.steps // 2
+    assert half.pretrain.budget == laptop.pretrain.budget // 2
+    assert half.finetune.steps == laptop.finetune.steps // 2
+    assert half.pretrain.lr == laptop.pretrain.lr and half.trials == laptop.trials
+    assert lab.shortened(laptop, 1.0) == laptop
+    tiny = lab.shortened(laptop, 1e-6)
+    assert tiny.unit_identification.steps == tiny.unit_identification.eval_every == 1
+
+
+def test_the_cost_grows_with_the_budget(days):
+    recipe = HOW.recipes.pretrain
+    some, more = (
+        lab.cost(days, replace(recipe, budget=n), HOW.size, HOW.windows) for n in (100, 10_000)
+    )
+    assert 0 < some < more
+
+
+# --- one session, every method -------------------------------------------------------------------
+
+
+def test_every_method_meets_a_session(days, tmp_path):
+    pretrained, history = lab.pretrain(days[:2], HOW, seed=0)
+    assert history[-1]["step"] <= HOW.recipes.pretrain.budget
+    rows = lab.meet((days[2], "all", 0, pretrained, ["a2"], tmp_path), HOW)
+    rows += lab.meet((days[2], 5, 0, pretrained, [], tmp_path), HOW)
+    rows += lab.meet_fewer((days[2], 0, pretrained, 1), HOW)
+    rows += lab.yardsticks((days[2], 5, 0), HOW, lab.tuned(days[1], HOW, 0))
+    rows += lab.unlabelled((days[2], days[1], 0, pretrained), HOW)
+    rows += lab.own_days((days[0], 0, pretrained), HOW)
+    table = pd.DataFrame(rows)
+    assert set(table.method) == {*lab.METHODS, "pretrained", "unit_identification of 1 days"}
+    assert table.r2.notna().all() and (tmp_path / "a3-0.pt").exists()
+    for trials, part in table[table.session == "a3"].groupby("trials", sort=False):
+        assert not part.method.duplicated().any(), trials
+    assert lab.meet((days[2], 90, 0, pretrained, [], tmp_path), HOW) == []
+
+
+def test_an_unchanged_filter_knows_the_other_day(days):
+    """Two days of one array with the same tuning: the filter of one decodes the other."""
+    pretrained, _ = lab.pretrain(days[:2], HOW, seed=0)
+    rows = lab.unlabelled((days[2], days[1], 0, pretrained), HOW)
+    (r2,) = [row["r2"] for row in rows if row["method"] == "unchanged_wiener"]
+    assert r2 > 0.5
+
+
+# --- what may be said ----------------------------------------------------------------------------
+
+
+def scores(**levels):
+    """R² of three new days and two sessions of a new animal: method=(few, all)."""
+    rows = []
+    for i, session in enumerate(["a4", "a5", "a6", "b1", "b2"]):
+        for method, by in levels.items():
+            for trials, r2 in zip((5, 20, "all"), by):
+                rows.append((session, session[0], method, trials, 0, r2 + 0.01 * i))
+    return pd.DataFrame(rows, columns=["session", "animal", "method", "trials", "seed", "r2"])
+
+
+def test_claims_are_paired_and_judged_together():
+    rng = np.random.default_rng(0)
+    rows = scores(
+        unit_identification=(0.6, 0.7, 0.8), from_scratch=(0.2, 0.6, 0.8),
+        finetune=(0.6, 0.7, 0.9), wiener=(0.1, 0.4, 0.7),
+    )  # fmt: skip
+    rows["r2"] += 0.003 * rng.standard_normal(len(rows))
+    found = lab.claims(rows, ["a"], dict.fromkeys(["a4", "a5", "a6", "b1", "b2"], 80))
+    few = found.loc["new day, 20 labelled trials or fewer: unit identification - from scratch"]
+    assert few.estimate == pytest.approx(0.25, abs=0.01) and few.n == 3
+    every = found.loc["new animal, all trials: finetuned - from scratch"]
+    assert every.estimate == pytest.approx(0.1, abs=0.01) and every.n == 2
+    assert not any(name.startswith("drift") for name in found.index), "no data, no claim"
+    assert (found.p_holm >= found.p).all()
+    # from scratch reaches 0.6 with 20 trials, where unit identification has it with 5
+    saved = found.loc["doublings of labelled trials that unit identification saves"]
+    assert saved.estimate == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_scratch_that_never_gets_there_counts_as_all_trials():
+    rows = scores(unit_identification=(0.9, 0.9, 0.9), from_scratch=(0.2, 0.3, 0.4))
+    rows["labels"] = rows.trials.where(rows.trials != "all", 80).astype(float)
+    assert lab.saved(rows).to_numpy() == pytest.approx(4.0)
+    rows = scores(unit_identification=(0.1, 0.9, 0.9), from_scratch=(0.2, 0.3, 0.4))
+    rows["labels"] = rows.trials.where(rows.trials != "all", 80).astype(float)
+    assert lab.saved(rows).to_numpy() == pytest.approx(0.0)
+
+
+def test_the_advice_names_the_best_and_what_is_as_good():
+    rows = scores(unit_identification=(0.6, 0.7, 0.8), wiener=(0.1, 0.4, 0.795), mlp=(0.3, 0.2, 0.1))
+    said = lab.advice(rows)
+    assert "With 5 labelled trials use POYO, unit identification (mean test R² 0.62" in said
+    assert "Wiener filter is as good" in said.split("With all labelled trials")[1]
+
+
+def test_training_goes_on_until_validation_no_longer_rises(easy, learning, monkeypatch):
+    from poyo.decoder import Decoder
+
+    gains, trained = iter([0.5, 0.7, 0.702, 0.9]), []
+
+    def fit(decoder, recordings, recipe, *, seed, label):
+        trained.append(recipe.steps)
+        return [{"step": recipe.steps, "loss": 1.0, "valid_r2": next(gains)}]
+
+    monkeypatch.setattr(adapt, "fit", fit)
+    decoder = Decoder.new([easy("one")], size="smoke", seed=0)
+    recipe = replace(learning, steps=10, eval_every=5)
+    history = adapt.to_plateau(decoder, [], recipe, 1000)
+    assert trained == [10, 20, 40], "the third round gained too little"
+    assert [row["step"] for row in history] == [10, 30, 70]
+    gains, trained = iter([0.5, 0.7, 0.9]), []
+    adapt.to_plateau(decoder, [], recipe, 45)
+    assert trained == [10, 20, 15], "no more than the budget"
