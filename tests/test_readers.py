@@ -1,11 +1,12 @@
 """Files of one's own: which array is spikes, which is decoded, and what the errors say."""
 
 import warnings
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
-from scipy.io import loadmat, savemat
+from scipy.io import savemat
 
 from poyo.data.readers import read
 from poyo.data.recording import Recording, RecordingError
@@ -148,9 +149,20 @@ def test_another_series_of_a_file_can_be_the_target(saved):
 
 def test_a_series_that_is_not_there_says_what_is(saved):
     with pytest.raises(
-        RecordingError, match=r"no 'hand.vel' to decode; it has .*behavior.velocity"
+        RecordingError, match=r"'hand.vel' is not there; .* of behavior.velocity \(200, 2\)"
     ):
         read(saved, target="hand.vel")
+
+
+def test_a_file_that_does_not_say_what_is_decoded_says_what_could_be(tmp_path):
+    recording = Recording.from_arrays(*OWN.values(), session_id="mine")
+    replace(recording, target="").save(tmp_path / "a.h5")
+    with pytest.raises(
+        RecordingError, match=r"a\.h5: .* target=... of behavior.velocity \(200, 2"
+    ):
+        read(tmp_path / "a.h5")
+    replace(recording, target="", brainset="sim-odoherty").save(tmp_path / "b.h5")
+    assert read(tmp_path / "b.h5").target == ""  # its brainset says it
 
 
 # --- what is wrong, and the cure ---------------------------------------------------------------
@@ -162,10 +174,14 @@ def test_a_series_that_is_not_there_says_what_is(saved):
         (
             SPIKES | {"hand": VELOCITY},
             {},
-            r"holds hand, .*which of them is to be decoded\? Say tar",
+            r"which is to be decoded\? Say target=... of hand \(200, 2\)",
         ),
-        (OWN, {"target": "force"}, r"holds spike_times.*no 'force'; which of them is to be decod"),
-        ({"velocity": VELOCITY, "t": TIMES}, {}, r"holds t, velocity; which .* 'spike_times'\?"),
+        (OWN, {"target": "force"}, r"'force' is not there; .* of velocity \(200, 2\)"),
+        (
+            {"velocity": VELOCITY, "t": TIMES},
+            {},
+            r"holds t \(200,\), velocity .*; which .* 'spike_times'\?",
+        ),
         (BINS | {"bin_starts": TIMES}, {"names": {"bin_starts": "t"}}, r"'bin_starts'\? .*names="),
         (OWN, {"names": {"velocity": "hand"}}, "names: velocity is none of .*with `target`"),
         (SPIKES | {"velocity": np.ones((200, 2))}, {}, "velocity does not vary, nothing can be"),
@@ -173,6 +189,9 @@ def test_a_series_that_is_not_there_says_what_is(saved):
         (OWN | {"velocity": FORCE[:7]}, {}, "velocity has 7 rows for 200 timestamps"),
         (OWN | {"trials": np.ones((5, 3))}, {}, "trials must be"),
         (BINS | {"bin_starts": np.zeros(200), "velocity": VELOCITY}, {}, "bins of a width"),
+        (SPIKES, {}, "there is nothing in it that could be decoded"),
+        (OWN | {"velocity": np.array([{}])}, {}, "cannot be read: .*not Python objects"),
+        (OWN | {"times": np.append(TIMES[:-1], np.nan)}, {}, "timestamps hold 1 NaN"),
     ],
 )
 def test_bad_files_are_named_with_the_cure(tmp_path, content, options, message):
@@ -190,16 +209,6 @@ def test_a_damaged_file_says_so(tmp_path, suffix):
             read(path)
 
 
-def test_a_newer_matlab_file_says_how_to_save_it(tmp_path):
-    """MATLAB v7.3 is HDF5 behind a header of 128 bytes that ends in its version, 2.0."""
-    path = tmp_path / "mine.mat"
-    path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(512))
-    with pytest.raises(NotImplementedError):
-        loadmat(path)
-    with pytest.raises(RecordingError, match=r"mine\.mat cannot be read.*save it with '-v7'"):
-        read(path)
-
-
 def test_an_unknown_kind_of_file_says_which_are_known(tmp_path):
-    with pytest.raises(RecordingError, match=r"\.h5, \.npz or \.mat"):
+    with pytest.raises(RecordingError, match=r"\.h5, \.npz, \.mat, \.nwb or a folder"):
         read(tmp_path / "mine.csv")

@@ -1,17 +1,15 @@
-"""Recordings from one's own files: `.h5` in the brainsets layout, `.npz` and `.mat` of arrays."""
+"""Recordings from one's own files: which format a path is, and the one function that reads it.
+Not for: what is in the formats (`arrays`, `matlab`, `nwb`, `phy`), what is chosen (`contents`)."""
 
-import re
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from scipy.io import loadmat
+from . import arrays, matlab, nwb, phy
+from .contents import Series, varying, which
+from .recording import Recording, RecordingError, require
+from .sources import READOUTS
 
-from .recording import Recording, RecordingError, as_columns, require
-
-SPIKES = "spike_times", "spike_units", "times"
-BINS = "counts", "bin_starts"
+FORMATS = ".h5, .npz, .mat, .nwb or a folder of Phy or Kilosort"
 
 
 def read(
@@ -23,73 +21,50 @@ def read(
     seed: int = 0,
 ) -> Recording:
     """A recording from one's own file, with what is to be decoded from it and its unit.
-    .npz or .mat (MATLAB up to v7): spikes as spike_times, spike_units and times, or as counts and
-    bin_starts, as in `Recording.from_arrays` and `from_binned`; optionally trials. `names` says
-    what these are called in the file, e.g. {"counts": "spikes"}; `target` is the array to decode,
-    by default the one called "velocity" or "target". Time may come last in an array.
-    .h5: the brainsets layout; `target` is a "series.field" of it, by default what the file says.
-    Columns of the target that do not vary are left out, with a warning. Raises RecordingError."""
+    .npz and .mat of arrays, and a Phy folder with behavior.npz or .mat: `target` is the array, by
+    default "velocity" or "target"; `names` says what the others are called (`arrays.contents`).
+    .mat of a laboratory: `target` is a field of its structure, e.g. cursorposbin of binnedData,
+    curs_v of XDS, vel of trial_data. .nwb: the path of the series in the file or the end of it,
+    e.g. "cursor_vel". .h5, the brainsets layout: a "series.field", by default what the file says.
+    Without a target, or with a wrong one, the error lists what is there. `unit` overrules that of
+    the file. Columns of the target that do not vary are left out, with a warning. Spikes of
+    counts are placed in their bins at random, from `seed`, as are the trials in the splits. No
+    code in a file is run. Raises RecordingError."""
     path, names = Path(path), names or {}
-    if path.suffix in (".h5", ".hdf5"):
-        return _with_target(Recording.load(path), target, unit)
-    require(path.suffix in (".npz", ".mat"), f"{path}: expected a file .h5, .npz or .mat")
-    known = *SPIKES, *BINS, "trials"
-    unknown = ", ".join(sorted(names.keys() - {*known}))
-    none_of = f"names: {unknown} is none of {', '.join(known)}"
-    require(not unknown, f"{none_of}; say with `target` which array is to be decoded")
+    arrays.check_names(names)
     try:
-        content = dict(np.load(path)) if path.suffix == ".npz" else loadmat(path)
-    except Exception as error:  # numpy and scipy raise a dozen kinds on a damaged file
-        cure = "; save it with '-v7'" if isinstance(error, NotImplementedError) else ""
-        raise RecordingError(f"{path} cannot be read: {error}{cure}") from error
-    holds = f"{path} holds {', '.join(sorted(k for k in content if not k.startswith('__')))}"
-    required = BINS if names.get("counts", "counts") in content else SPIKES
-    found = {key: content.get(names.get(key, key)) for key in (*required, "trials")}
-    missing = next((key for key in required if found[key] is None), None)
-    cure = f"Say so with names={{{missing!r}: ...}}"
-    needed = f"Needed: {', '.join(SPIKES)}, or {', '.join(BINS)}"
-    require(missing is None, f"{holds}; which of them is {missing!r}? {cure}. {needed}")
-    target = target or next((key for key in ("velocity", "target") if key in content), "")
-    asked = f"no {target!r}; " if target else ""
-    require(target in content, f"{holds}; {asked}which of them is to be decoded? Say target=...")
-    found |= {key: found[key].ravel() for key in required if key != "counts"}
-    times = found[required[-1]]
-    values = _varying(_time_first(content[target], len(times)), f"{path}: {target}")
-    if found["trials"] is not None:
-        found["trials"] = _time_first(found["trials"], found["trials"].size // 2)
-    more = {"session_id": path.stem, "name": re.sub(r"\W", "_", target), "unit": unit}
-    more |= {"target": values, "trials": found["trials"], "seed": seed}
-    if required == SPIKES:
-        return Recording.from_arrays(*(found[key] for key in SPIKES), **more)
-    width = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    return Recording.from_binned(_time_first(found["counts"], len(times)), times, width, **more)
-
-
-def _time_first(values: np.ndarray, n: int) -> np.ndarray:
-    swapped = values.ndim == 2 and values.shape[0] != n and values.shape[1] == n
-    return values.T if swapped else values
-
-
-def _varying(values: np.ndarray, what: str) -> np.ndarray:
-    """(T, D) of (T,) or (T, D'): those columns in which something can be decoded."""
-    values = as_columns(values)
-    numbers = values.ndim == 2 and values.dtype.kind in "fiu"
-    require(numbers, f"{what} is {values.dtype} {values.shape}, not numbers (T, D)")
-    varies = np.array([len(np.unique(column[np.isfinite(column)])) > 1 for column in values.T])
-    require(varies.any(), f"{what} does not vary, nothing can be learned from it")
-    if constant := ", ".join(map(str, np.flatnonzero(~varies))):
-        left_out = f"{what}: column {constant} (counted from 0) does not vary and is left out"
-        warnings.warn(left_out, stacklevel=3)
-    return values if varies.all() else values[:, varies]
+        if path.suffix in (".h5", ".hdf5"):
+            return _with_target(Recording.load(path), target, unit)
+        if path.suffix == ".nwb":
+            return nwb.read(path, target, unit, seed)
+        if path.is_dir():
+            return phy.contents(path, names, target).recording(target, unit, seed)
+        require(path.suffix in (".npz", ".mat"), f"{path}: expected {FORMATS}")
+        content = arrays.load(path)
+        found = None if names else matlab.laboratory(content, path)
+        found = found or arrays.contents(content, path, names, target)
+        return found.recording(target, unit, seed)
+    except RecordingError as error:
+        raise error if str(path) in str(error) else RecordingError(f"{path}: {error}") from error
+    except (LookupError, TypeError, ValueError) as error:  # of a structure that is not complete
+        what = f"{path} is not laid out as its format is: {type(error).__name__}: {error}"
+        raise RecordingError(f"{what}; save it again, or as arrays in .npz") from error
 
 
 def _with_target(recording: Recording, target: str, unit: str) -> Recording:
     """What its file or its brainset says is replaced by what is given."""
-    if target:
-        values = _varying(recording.series(target)[1], f"{recording.session_id}: {target}")
+    known = {(recording.brainset, task) for task in (recording.task, "")} & READOUTS.keys()
+    if target or not (recording.target or known):
+        series = {}
+        for name, fields in recording.behavior.items():
+            for key, values in fields.items():
+                if key != "timestamps":
+                    series[f"{name}.{key}"] = Series(values.shape, lambda v=values: (v, v))
+        target = which(series, target, recording.session_id)
+        values = varying(recording.series(target)[1], f"{recording.session_id}: {target}")
         name, _, key = target.partition(".")
-        series = recording.behavior[name] | {key: values}
-        recording = replace(recording, behavior=recording.behavior | {name: series})
+        one = recording.behavior[name] | {key: values}
+        recording = replace(recording, behavior=recording.behavior | {name: one})
     same = target in ("", recording.target)
     unit = unit or (recording.unit if same else "")
     return replace(recording, target=target or recording.target, unit=unit)
