@@ -41,6 +41,7 @@ official = ""
 keep = []
 accept = []
 name = ""  # of files in figures/, for the pages of this repository
+title = ""  # what recordings they are
 
 # %%
 from functools import partial
@@ -174,7 +175,7 @@ jobs = [
 ]
 drift = pd.DataFrame([*chain(*threads.processes(partial(lab.unlabelled, how=how), jobs))])
 if len(drift):
-    day = found.table.set_index("session").date
+    day = pd.to_datetime(found.table.set_index("session").date)
     drift["days"] = (drift.session.map(day) - drift.earlier.map(day)).dt.days
     fig, ax = plt.subplots(figsize=(4.6, 2.6))
     for i, (method, part) in enumerate(drift.groupby("method", sort=False)):
@@ -250,13 +251,22 @@ plt.show()
 # %%
 counts = {one.session_id: len(one.intervals.get("trials", ())) for one in new}
 verdicts = lab.claims(scores, known, counts)
+asked = [
+    {
+        "R² of a minus R² of b": row.Index,
+        "mean [95 % interval]": f"{row.estimate:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
+        "sessions": row.n,
+        "verdict": f"{row.verdict} (p = {row.p_holm:.2g})",
+    }
+    for row in verdicts.itertuples()
+]
 if name:
     plotting.csv(verdicts.rename_axis("question").reset_index(), f"{name}_claims")
-shown = verdicts.assign(
-    difference=[f"{v.estimate:+.3f} [{v.low:+.3f}, {v.high:+.3f}]" for v in verdicts.itertuples()],
-    p=verdicts.p_holm.map("{:.2g}".format),
-)
-shown[["difference", "n", "p", "verdict"]].rename_axis("question")
+    caption = (
+        f"*{title}, {len(seeds)} seed(s), profile `{params.profile}`; test R² of {quantity}.*"
+    )
+    plotting.markdown(asked, name, caption)
+pd.DataFrame(asked).set_index("R² of a minus R² of b")
 
 # %% [markdown]
 # ## 13.7 What to use
