@@ -1,82 +1,114 @@
 # %% [markdown]
 # # 12. Your own recording
 #
-# One file in, a decoder and its score out: the same tokens, model and training as everywhere
+# One recording in, a decoder and its score out: the same tokens, model and training as everywhere
 # else. As rendered here it runs on a small simulated session. On yours:
 #
 #     python -m poyo code 12_your_recording
-#     python -m poyo run 12_your_recording --as mine -p path /data/monday.npz
+#     python -m poyo run 12_your_recording --as mine -p path monday.npz target position unit cm
 #
-# The last lines on the terminal are the result and where the decoder lies; this page with your
-# data is `runs/notebooks/mine.ipynb`. The file may be
+# The last lines on the terminal are the answer, where the decoder lies and how it is loaded; this
+# page with your data is `runs/notebooks/mine.ipynb`. What can be said after `-p`:
 #
-# - `.npz` or `.mat` with spikes: `spike_times` (S,) seconds and sorted, `spike_units` (S,) any
-#   labels, `times` (T,) seconds, `velocity` (T, D), and `trials` (n, 2) seconds if there are any,
-# - `.npz` or `.mat` with binned counts: `counts` (T, U), `bin_starts` (T,) seconds, `velocity`
-#   (T, D), and `trials`,
-# - `.h5` in the brainsets layout (what `brainsets prepare` writes).
+# - `path`: the recording, see below; `target`: what is to be decoded in it; `unit`: of the target;
+# - `names`: what its arrays are called, where that is not as below, such as
+#   `names "{counts: spikes, bin_starts: time}"`;
+# - `decoder`: a decoder to start from instead of from scratch, a file that this package saved or
+#   a checkpoint of the authors (`.ckpt`). It is the better start where a recording is short;
+# - `same_units_as`: sessions which that decoder knows and in which a unit of the same name is the
+#   same channel, such as `same_units_as "[sunday]"`: the new day's units start where these ended;
+# - `seed`: of the first weights and of the draws.
 #
 # **Velocity is a default, not a must.** Anything that varies along time can be decoded: position,
-# force, several muscles, in D columns. Say what the array is called, and its unit for the axes:
-# `-p target force -p unit N`. In an `.h5` file it is a series and a field: `-p target cursor.pos`.
+# force, the activity of several muscles, in one column or several. What can be read:
 #
-# If the other arrays are called otherwise, say so:
-# `-p names "{counts: spikes, bin_starts: time}"`. The training recipe is `your_recording` in
-# `params.yaml`.
+# - `.npz` or `.mat` with spikes: `spike_times` (S,) in seconds, `spike_units` (S,) any labels,
+#   `times` (T,) in seconds and the target (T, D);
+# - `.npz` or `.mat` with binned counts: `counts` (T, U), `bin_starts` (T,) in seconds and the
+#   target (T, D);
+# - `.mat` of a laboratory: `binnedData`, XDS or `trial_data`. The target is a field of it, such as
+#   `cursorposbin`, `curs_v` or `vel`;
+# - `.nwb`, which needs `pip install -e ".[nwb]"`. The target is a series, such as `cursor_vel`;
+# - a folder of Phy or Kilosort, with the target and its `times` in `behavior.npz` or
+#   `behavior.mat` beside the spikes. What was called noise by hand is left out;
+# - `.h5` in the brainsets layout (what `brainsets prepare` writes). The target is a series and a
+#   field, such as `cursor.pos`.
+#
+# If there are trials, `trials` (n, 2) are their starts and ends in seconds. If the target is not
+# said or not found, the message lists what is in the file.
 
 # %% tags=["parameters"]
 path = ""
-target = ""  # the array to decode; "" is the velocity, in an .h5 file what the file says
-unit = ""  # of the target
-names = {}  # what arrays are called in the file, where that is not as above
+target = ""
+unit = ""
+names = {}
+decoder = ""
+same_units_as = []
 seed = 0
 
 # %%
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from poyo import ROOT, adapt, threads
-from poyo.data import readers
+from poyo import ROOT, adapt, official, threads
+from poyo.data import health, readers
+from poyo.data.linear import linear_fit
 from poyo.data.recording import Recording
 from poyo.data.simulate import simulate
 from poyo.data.sources import readout_of
-from poyo.study import baselines, profile
+from poyo.decoder import Decoder
+from poyo.study import baselines, lab, profile
+from poyo.train import say
 
 plt.style.use("poyo.study.style")
 params = profile.load()
 threads.use(params.threads)
+place = ROOT / "runs/your_recording"
 
 # %% [markdown]
 # ## 12.1 Read it
 #
-# `Recording.from_arrays` and `Recording.from_binned` do the same from arrays in memory. Without
-# `trials` the session is split in time: the last 20 % are test, the 10 % before them validation.
-# Counts say nothing about where in its bin a spike fell, so each is placed at random inside it.
+# Without `trials` the session is split in time: the last 20 % are test, the 10 % before them
+# validation; with them 70 % of the trials are for training, 10 % validation and 20 % test. Counts
+# say nothing about where in its bin a spike fell, so each is placed at random inside it.
+# `Recording.from_arrays` and `Recording.from_binned` do the same from arrays in memory.
 
 # %%
-if path:
-    recording = readers.read(path, target=target, unit=unit, names=names, seed=seed)
-else:
+if not path:
     one = simulate(
         animal="sim-own", day=1, task="random_target_reaching", minutes=params.data.minutes,
         units=params.data.units, seed=seed,
     )  # fmt: skip
     cursor = one.behavior["cursor"]
-    recording = Recording.from_arrays(
+    path = place / "my-session.h5"
+    Recording.from_arrays(
         one.spike_times, one.spike_units, cursor["timestamps"], cursor["vel"],
-        unit="cm/s", session_id="my-session",
-    )  # fmt: skip
+        unit="cm/s", session_id=path.stem,
+    ).save(path)  # fmt: skip
+recording = readers.read(path, target=target, unit=unit, names=names, seed=seed)
 readout = readout_of(recording)
 times, values = recording.series(readout.target)
 D = values.shape[1]
 rate = len(recording.spike_times) / recording.duration
 print(f"{recording.session_id}: {recording.duration:.0f} s, {len(recording.unit_ids)} units")
 print(f"{len(recording.spike_times):,} spikes, {rate:.0f} a second")
-print(f"to decode: {len(times):,} samples of {readout.quantity}, D = {D}")
+print(f"to decode: {readout.quantity} ({readout.unit}), {len(times):,} samples, D = {D}")
 
 # %% [markdown]
-# Look before you train: are spikes there throughout, is the behaviour what you expect?
+# Look before you train. What would spoil hours of training is looked for in a second: times in
+# milliseconds, arrays that lie on their side, channels that are silent or fall silent, a target
+# that is stuck, that has another clock than the spikes, or in which a linear filter on spike
+# counts finds nothing:
+
+# %%
+looked_at = replace(recording, target=readout.target)
+fit = linear_fit(looked_at)
+trouble = [f"trouble: {line}" for line in health.trouble(looked_at, fit)]
+fine = f"nothing looks strange; a quick linear filter has a validation R² of {fit.r2:.2f}"
+print(*trouble or [fine], sep="\n")
 
 
 # %%
@@ -109,19 +141,42 @@ plt.show()
 #
 # ## 12.2 Train
 #
-# A new decoder learns from the train split of this recording alone. Progress goes to the terminal:
-# step, loss, validation R², windows per second, time left. If it is killed, run it again: it
-# continues.
+# A new decoder learns from the train split of this recording alone, in rounds, until the R² on the
+# validation split no longer rises. A decoder that was given keeps what it knows: first only what
+# stands for the new units and the new session is learned (unit identification), then everything
+# (finetuning). Progress goes to the terminal: the longest that it can take, then step, loss,
+# validation R², windows per second, time left. If it is stopped, run it again: it continues.
 
 # %%
-decoder, history = adapt.from_scratch(
-    [recording],
-    params.your_recording,
-    size=params.size,
-    windows=params.windows,
-    seed=seed,
-    label="your recording",
-)
+if decoder:
+    known = (Decoder.load_official if decoder.endswith(".ckpt") else Decoder.load)(decoder)
+    trained = known.adopt([recording], seed=seed, same_units_as=same_units_as)
+    plan = [params.your_lab.unit_identification, params.your_lab.finetune]
+    steps = sum(recipe.steps for recipe in plan)
+    print(f"sessions that the given decoder knows: {len(known.sessions) - 1}")
+    if official.seen(known.sessions.names, [recording.session_id]):
+        print("this recording is one of them, so its score says nothing about a new day")
+    if same_units_as:
+        (r2,) = trained.score([recording]).values()
+        print(f"before any training on the new day: test R² {r2:.3f}")
+else:
+    if same_units_as:
+        raise ValueError("same_units_as are sessions of a given decoder: say `decoder`, too")
+    trained = Decoder.new([recording], size=params.size, windows=params.windows, seed=seed)
+    steps = params.your_recording.budget
+minutes = lab.cost(trained, [recording], params.your_recording) * steps / 60
+say(f"training takes up to about {max(1, minutes):.0f} min ({steps} steps)")
+
+# %%
+if decoder:
+    history = adapt.identify_units(trained, [recording], plan[0], seed=seed)
+    finetuning = adapt.finetune(trained, [recording], plan[1], seed=seed)
+    history += [row | {"step": row["step"] + plan[0].steps} for row in finetuning]
+else:
+    recipe = params.your_recording
+    history = adapt.to_plateau(
+        trained, [recording], recipe, recipe.budget, seed=seed, label="your recording"
+    )
 pd.DataFrame(history).tail(3)
 
 # %% [markdown]
@@ -135,8 +190,8 @@ pd.DataFrame(history).tail(3)
 # share of the variance that is explained: 1 is perfect, 0 no better than always giving the mean.
 
 # %%
-decoded = decoder.decode(recording, "test")
-filtered = baselines.wiener(decoder.session(recording), params.wiener, params.windows)
+decoded = trained.decode(recording, "test")
+filtered = baselines.wiener(trained.session(recording), params.wiener, trained.windows)
 
 # %%
 step = np.median(np.diff(decoded.times))
@@ -160,16 +215,19 @@ plt.show()
 # *True and decoded behaviour in the first seconds of the test split. Its stretches, if there are
 # several, are put one after the other; dotted lines part them.*
 #
-# If POYO is not above the filter, look at the validation R² along the way. If it is still rising
-# at the end, give `your_recording` more `steps`; if it falls, more `dropout` or fewer steps. With
-# little data, start from a pretrained decoder instead, as in [05_adapt](05_adapt.ipynb).
+# If POYO is not above the filter, look at the validation R² along the way. If it was still rising
+# when the steps were spent, give `your_recording` in `params.yaml` a larger `budget`; if it fell,
+# more `dropout`. With little data, start from a `decoder` that knows other days or animals; with
+# several days of your own, make one of them all ([13_your_lab](13_your_lab.ipynb)).
 #
-# The decoder of a recording of yours is saved. `Decoder.load(file)` reads it, and
-# `Stream(decoder, session_id)` of `poyo.stream` decodes with it while spikes arrive.
+# The decoder is saved. `Decoder.load(file)` reads it, and `Stream(decoder, session_id)` of
+# `poyo.stream` decodes with it while spikes arrive.
 
 # %%
-print(f"test R² of the Wiener filter {filtered.r2:.3f}, of POYO {decoded.r2:.3f}")
-if path:
-    file = ROOT / "runs/your_recording" / f"{recording.session_id}.pt"
-    decoder.save(file)
-    print(f"the decoder is {file.relative_to(ROOT)}")
+file = place / f"{recording.session_id.replace('/', '_')}.pt"
+trained.save(file)
+file = file.relative_to(ROOT)
+print(f"{readout.quantity}: POYO test R² {decoded.r2:.3f}, Wiener filter {filtered.r2:.3f}")
+print(f"decoder: {file}; in Python:")
+print("    from poyo.decoder import Decoder")
+print(f'    decoder = Decoder.load("{file}")')

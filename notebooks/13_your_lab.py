@@ -122,16 +122,15 @@ for one in new:
 # ridge regression on spike counts around each sample.
 
 # %%
-minutes = lab.cost(old, recipes.pretrain, how.size, how.windows) / 60
-say(
-    f"pretraining takes up to {minutes:.0f} minutes, {1 + len(fewer)} times {len(seeds)} trainings"
-)
+first = lab.untrained(old, how, seeds[0], official)
+minutes = lab.cost(first, old, recipes.pretrain) * recipes.pretrain.budget / 60
+count = (1 + len(fewer)) * len(seeds)
+say(f"pretraining takes up to about {minutes:.0f} minutes, {count} times")
 
 
 def trained(job):
     days, seed = job
-    rest = {"seed": seed, "official": official, "label": f"pretraining, {days} days, seed {seed}"}
-    return lab.pretrain(old[-days:], how, **rest)
+    return lab.pretrain(old[-days:], how, seed=seed, official=official)
 
 
 jobs = [(days, seed) for days in (len(old), *fewer) for seed in seeds]
@@ -214,10 +213,7 @@ jobs = [
 ]
 rows += chain(*threads.processes(partial(lab.meet, how=how), jobs))
 jobs = [
-    (one, "all", seed, decoders[days, seed][0], days)
-    for one in new
-    for days in fewer
-    for seed in seeds
+    (one, seed, decoders[days, seed][0], days) for one in new for days in fewer for seed in seeds
 ]
 rows += chain(*threads.processes(partial(lab.meet_fewer, how=how), jobs))
 if len(drift):

@@ -2,7 +2,7 @@
 
 python -m poyo code NAME                                notebooks/NAME.py -> runs/code/NAME
 python -m poyo run NAME [--as KEY] [-p key value ...]   -> runs/notebooks/KEY.ipynb
-python -m poyo render NAME [--from KEY]                 -> notebooks/rendered/NAME.ipynb
+python -m poyo render NAME [--from KEY] [--as PAGE]     -> notebooks/rendered/PAGE.ipynb
 python -m poyo params      reads params.yaml strictly   -> runs/params.txt
 python -m poyo collect     what was found in runs       -> figures/data, figures/metrics.json"""
 
@@ -41,7 +41,7 @@ def notebook(args: argparse.Namespace) -> None:
     if args.command == "code":
         verbs.code(args.name, ROOT)
     elif args.command == "render":
-        verbs.render(args.name, args.key, ROOT)
+        verbs.render(args.name, args.key, ROOT, args.page)
     else:
         verbs.run(args.name, args.key, verbs.parameters(args.pairs), ROOT)
 
@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for command, flag in (("run", "--as"), ("render", "--from")):
         key = {"dest": "key", "metavar": "KEY", "help": "the name of the executed notebook"}
         commands.choices[command].add_argument(flag, **key)
+    page = {"metavar": "PAGE", "help": "the name of the page, where it is not NAME"}
+    commands.choices["render"].add_argument("--as", dest="page", **page)
     # The rest of the line is parameters: argparse would take -1e-3 for an option.
     rest = {"nargs": argparse.REMAINDER, "default": [], "help": "key value ...; comes last"}
     commands.choices["run"].add_argument("-p", dest="pairs", metavar="...", **rest)

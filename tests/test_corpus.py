@@ -75,7 +75,7 @@ def test_every_session_has_a_readout_whose_samples_are_scored(built):
 
 def test_the_public_corpora_name_what_is_missing(tmp_path):
     data = DATA | {"corpus": "poyo_1", "root": str(tmp_path)}
-    with pytest.raises(RecordingError, match=r"167 of 167 files of poyo_1 .*brainsets prepare"):
+    with pytest.raises(RecordingError, match=r"169 of 169 files of poyo_1 .*brainsets prepare"):
         corpus.build(tmp_path, **data)
     with pytest.raises(ValueError, match="known: simulated, poyo_mp, poyo_1"):
         corpus.build(tmp_path, **data | {"corpus": "poyo_2"})

@@ -72,7 +72,7 @@ PARAMETERS = {
     "session": ("2013-10-03", "2013-10-03"),
     "flag": ("true", True),
     "bins": ("[0.5, no, null]", [0.5, "no", None]),
-    "path": ("../data/monday.npz", "../data/monday.npz"),
+    "path": ("data/monday.npz", "data/monday.npz"),
 }
 """Name: what is typed, what the notebook gets."""
 
@@ -94,6 +94,8 @@ def executed(tmp_path_factory):
     root, home = tmp_path_factory.mktemp("repository"), tmp_path_factory.mktemp("home")
     write(root, "demo", DEMO)
     (root / "params.yaml").write_text("profile: smoke\n")
+    (root / "data").mkdir()
+    (root / "data/monday.npz").touch()
     kernel = home / "jupyter/kernels/python3/kernel.json"
     kernel.parent.mkdir(parents=True)
     kernel.write_text(json.dumps({"argv": ["false"], "display_name": "x", "language": "python"}))
@@ -324,6 +326,80 @@ def test_a_page_refuses_where_the_repository_lies(root):
     add_output(root, stdout(f"in {root}, "))
     with pytest.raises(NotebookError, match=re.escape("`/")):
         render("demo", "typed", root)
+
+
+def test_a_page_refuses_a_parameter_that_says_where_something_lies(root):
+    path = root / "runs/notebooks/typed.ipynb"
+    path.write_text(path.read_text().replace("path = 'data/", f"path = '{Path.home()}/data/"))
+    with pytest.raises(NotebookError, match=r"# Parameters.* shows `/"):
+        render("demo", "typed", root)
+
+
+def test_a_page_may_have_another_name_than_its_source(root, monkeypatch):
+    monkeypatch.setattr(command, "ROOT", root)
+    assert main(["render", "demo", "--from", "typed", "--as", "frozen"]) == 0
+    pages = root / "notebooks/rendered"
+    assert [path.name for path in pages.iterdir()] == ["frozen.ipynb"]
+    page = (pages / "frozen.ipynb").read_bytes()
+    assert page == render("demo", "typed", root).read_bytes() and b"notebooks/demo.py" in page
+    assert main(["render", "demo", "--from", "typed", "--as", "../demo"]) == 1
+
+
+@pytest.fixture
+def run_from(root, monkeypatch):
+    """Type `run demo -p ...` standing in a folder of the repository's; -> what the kernel gets."""
+
+    def typed(folder: str, *pairs: str) -> dict:
+        got: dict = {}
+
+        def execute(scratch, parameters, title):
+            got.update(parameters)
+            nb = nbformat.read(scratch, as_version=4)
+            for cell in nb.cells:
+                cell.metadata.papermill = {}
+            return nb
+
+        monkeypatch.setattr(notebook, "_execute", execute)
+        (root / folder).mkdir(exist_ok=True, parents=True)
+        monkeypatch.chdir(root / folder)
+        return got if main(["run", "demo", "-p", *pairs]) == 0 else {}
+
+    monkeypatch.setattr(command, "ROOT", root)
+    return typed
+
+
+def test_a_path_counts_from_where_one_stands_or_from_the_repository(root, run_from):
+    outside = root.parent / "tuesday.npz"
+    outside.touch()
+    for folder in (".", "data", "../elsewhere"):
+        assert run_from(folder, "path", "data/monday.npz") == {"path": "data/monday.npz"}
+    assert run_from("data", "path", "monday.npz") == {"path": "data/monday.npz"}
+    assert run_from("../elsewhere", "path", "../root/data") == {"path": "data"}
+    for typed in ("../tuesday.npz", str(outside)):
+        assert run_from("data/..", "path", typed) == {"path": str(outside.resolve())}
+    assert run_from("../elsewhere", "path", "") == {"path": ""}
+    assert run_from("data", "size", "monday.npz") == {"size": "monday.npz"}, "not called a path"
+    (root / "20131003").mkdir()
+    assert run_from("data", "path", "20131003") == {"path": "20131003"}, "neither date nor number"
+
+
+def test_a_path_that_is_not_there_stops_before_anything_starts(root, run_from, capsys):
+    for path, said in {
+        "monda.npz": "monda.npz, neither here nor in",
+        "/no/x.npz": "/no/x",
+    }.items():
+        assert not run_from("data", "path", path)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"path: there is no {said}" in line
+    assert not (root / "runs/notebooks/demo.ipynb").exists()
+
+
+def test_the_last_line_says_where_the_page_lies(root, run_from, capsys):
+    run_from(".", "steps", "3")
+    assert capsys.readouterr().out == "page: runs/notebooks/demo.ipynb\n"
+    run_from("data", "steps", "3")
+    line = f"page: runs/notebooks/demo.ipynb (paths are those in {root})\n"
+    assert capsys.readouterr().out == line
 
 
 def test_an_unknown_parameter_stops_before_anything_starts(root, monkeypatch, capsys):

@@ -64,7 +64,7 @@ def build(
                     paths += [(role, ROOT / root / brainset / f"{name}.h5") for name in names]
         missing = [str(path) for _, path in paths if not path.exists()]
         what = f"{len(missing)} of {len(paths)} files of {corpus} are missing"
-        cure = "prepare them with `brainsets prepare` and set data.root"
+        cure = "`brainsets prepare` and `python -m poyo.data.convert` make them; set data.root"
         require(not missing, f"{what}, first {''.join(missing[:1])}; {cure}")
     else:
         raise ValueError(f"corpus {corpus!r} is unknown; known: simulated, poyo_mp, poyo_1")

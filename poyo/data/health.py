@@ -171,9 +171,10 @@ def _linear(recording: Recording, fit: Fit) -> Iterator[str]:
 
 
 def undecodable(recording: Recording, fit: Fit) -> str:
-    """Why the target of a recording teaches nothing, or "". A target that rests is no reason."""
+    """Why the target of a recording teaches nothing, or "". One that rests for long must at least
+    be decoded well in between."""
     if fit.seconds >= ENOUGH and fit.r2 < DECODABLE:
         return next(_linear(recording, fit))
-    if (still := frozen(recording)) > 0.2 and not fit.per_dim.min() > 0.2:
+    if (still := frozen(recording)) > 0.2 and not fit.r2 > 0.4:
         return f"the target does not move {still:.0%} of the time and can hardly be decoded."
     return ""

@@ -71,37 +71,39 @@ def shortened(recipes: Lab, share: float) -> Lab:
     return replace(recipes, **{name: less(getattr(recipes, name)) for name in names})
 
 
-def cost(recordings: list[Recording], recipe: Plateau, size: str, windows: Windows) -> float:
-    """About how many seconds a training to the plateau takes at most, from a few steps of it."""
-    decoder = Decoder.new(recordings, size=size, windows=windows)
-    few, began = replace(recipe, steps=2, eval_every=2), 0.0
+def cost(decoder: Decoder, recordings: list[Recording], recipe: EmbeddingRecipe) -> float:
+    """About how many seconds a gradient step takes, from a few of them; validations not counted."""
+    model, began = decoder.copy().model.to(train.device()), 0.0
     sessions = [decoder.session(recording) for recording in recordings]
-    stream = TrainingWindows([one.splits["train"] for one in recordings], windows.length, 0)
+    length, queries = decoder.windows.length, decoder.windows.queries
+    stream = TrainingWindows([one.splits["train"] for one in recordings], length, 0)
     for step in range(5):
         began = began if step > 2 else time.monotonic()  # the first ones warm up
-        which, starts = stream.batch(step, few.batch_size)
+        which, starts = stream.batch(step, recipe.batch_size)
 
         def part(rows: slice, which=which, starts=starts):
-            some = (sessions, which[rows], starts[rows], windows.length)
-            return tokens.tokenize(*some, queries=windows.queries)
+            return tokens.tokenize(sessions, which[rows], starts[rows], length, queries=queries)
 
-        train.gradients(decoder.model, part, len(which), (step,))
-    return (time.monotonic() - began) / 3 * recipe.budget
+        train.gradients(model, part, len(which), (step,))
+    return (time.monotonic() - began) / 3
+
+
+def untrained(recordings: list[Recording], how: How, seed: int, official: str = "") -> Decoder:
+    """A decoder of the recordings with weights drawn from `seed`, or with the network of a
+    checkpoint of the authors, `official`."""
+    if official:
+        return Decoder.load_official(official).adopt(recordings, seed=seed)
+    return Decoder.new(recordings, size=how.size, windows=how.windows, seed=seed)
 
 
 def pretrain(
-    recordings: list[Recording], how: How, *, seed: int, official="", label=""
+    recordings: list[Recording], how: How, *, seed: int, official: str = ""
 ) -> tuple[Decoder, train.History]:
-    """One decoder over all of the recordings. official: a checkpoint of the authors to start
-    from, instead of weights drawn from `seed`."""
-    if official:
-        decoder = Decoder.load_official(official).adopt(recordings, seed=seed)
-    else:
-        decoder = Decoder.new(recordings, size=how.size, windows=how.windows, seed=seed)
-    recipe = how.recipes.pretrain
-    return decoder, adapt.to_plateau(
-        decoder, recordings, recipe, recipe.budget, seed=seed, label=label
-    )
+    """One decoder over all of the recordings, trained until validation no longer rises."""
+    decoder, recipe = untrained(recordings, how, seed, official), how.recipes.pretrain
+    label = f"pretraining, {len(recordings)} sessions, seed {seed}"
+    rounds = (recipe, recipe.budget)
+    return decoder, adapt.to_plateau(decoder, recordings, *rounds, seed=seed, label=label)
 
 
 def labelled(recording: Recording, n: int | str, length: float, seed: int) -> Recording:

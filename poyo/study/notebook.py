@@ -33,6 +33,7 @@ METADATA = {  # forced: a source names no kernel, and a page does not tell whose
 LAYOUT = ("cell_marker", "lines_to_next_cell", "lines_to_end_of_cell_marker", "skipline")
 TEXT = ("text/plain", "text/markdown", "text/latex")
 INJECTED = "injected-parameters"  # papermill's tag
+PATHS = "path", "folder", "decoder", "official"  # parameters that say where something lies
 ENVIRONMENT = {  # keeps a person's own settings from changing a result
     "JUPYTER_PREFER_ENV_PATH": "1",  # this interpreter's kernel, not its namesake in ~
     "PYTHONSTARTUP": "",
@@ -66,8 +67,9 @@ def code(name: str, root: Path = ROOT) -> Path:
 def run(name: str, key: str | None = None, parameters: dict | None = None, root=ROOT) -> Path:
     """Execute the cells of runs/code/NAME with papermill, into runs/notebooks/KEY.ipynb (or NAME).
     The kernel is that of the running interpreter and works in `root`; what it prints is passed on
-    as it comes. Until the last cell is done, and after a failure, the notebook lies at
-    runs/scratch/KEY.running.ipynb, so what runs/notebooks holds is always whole."""
+    as it comes, and the last line says where the notebook lies. Until the last cell is done, and
+    after a failure, that is runs/scratch/KEY.running.ipynb, so what runs/notebooks holds is always
+    whole."""
     source, path = _source(name, root), root / "runs/code" / name / "cells.py"
     key, parameters, params = _checked(key or name), parameters or {}, root / "params.yaml"
     if not path.is_file():
@@ -84,6 +86,7 @@ def run(name: str, key: str | None = None, parameters: dict | None = None, root=
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         known = f"it declares: {', '.join(declared) or 'none'}"
         raise NotebookError(f"notebooks/{name}.py has no parameter {unknown[0]!r}{hint}; {known}")
+    parameters = {key: _found(key, value, root) for key, value in parameters.items()}
     profile = str(((read_yaml(params) if params.is_file() else None) or {}).get("profile"))
     # relative, so that no output or message tells where the repository lies
     scratch, resumed = Path("runs/scratch") / f"{key}.running.ipynb", root / "runs/scratch" / key
@@ -105,7 +108,24 @@ def run(name: str, key: str | None = None, parameters: dict | None = None, root=
     _write(output, _ipynb(nb, poyo={"profile": profile}))
     (root / scratch).unlink()
     shutil.rmtree(resumed, ignore_errors=True)  # its training runs are finished
+    there = "" if Path.cwd() == root.resolve() else f" (paths are those in {root})"
+    print(f"page: runs/notebooks/{key}.ipynb{there}", flush=True)
     return output
+
+
+def _found(key: str, value: Any, root: Path) -> Any:
+    """What the kernel, which works in `root`, gets for a parameter; most are left as they are.
+    A path counts from where one stands or, as in dvc.yaml, from the repository. One inside the
+    repository stays relative to it: a page does not tell where that lies."""
+    if key not in PATHS or not value or not isinstance(value, str):
+        return value
+    root = root.resolve()
+    places = [Path(os.path.abspath(base / value)) for base in (Path.cwd(), root)]
+    path = next((path for path in places if path.exists()), None)
+    if path is None:
+        where = "" if Path(value).is_absolute() else ", neither here nor in the repository"
+        raise NotebookError(f"{key}: there is no {value}{where}")
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> Any:
@@ -136,12 +156,14 @@ def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> Any:
     return nb
 
 
-def render(name: str, key: str | None = None, root: Path = ROOT) -> Path:
+def render(name: str, key: str | None = None, root: Path = ROOT, page: str | None = None) -> Path:
     """Join the present prose of notebooks/NAME.py to the outputs of runs/notebooks/KEY.ipynb.
-    The page, notebooks/rendered/NAME.ipynb, has the same bytes whenever it says the same."""
+    The page, notebooks/rendered/PAGE.ipynb (or NAME), has the same bytes whenever it says the
+    same."""
     from nbformat.v4 import new_markdown_cell, new_notebook
 
     nb, path = _read(_source(name, root)), root / "runs/notebooks" / f"{key or name}.ipynb"
+    page = f"notebooks/rendered/{_checked(page or name)}.ipynb"
     again = f"run its stage again (`dvc repro`, or `code` and `run` of {name})"
     if not path.is_file():
         raise NotebookError(f"no runs/notebooks/{path.name}: {again}")
@@ -157,15 +179,16 @@ def render(name: str, key: str | None = None, root: Path = ROOT) -> Path:
         if cell.cell_type == "code":
             cell.outputs = _shown(ran.pop(0), f"notebooks/{name}.py", root)
         while ran and _tagged(ran[0], INJECTED):
+            _shown(ran[0], f"notebooks/{name}.py", root)
             cells.append(ran.pop(0))
     text = _ipynb(new_notebook(cells=cells)) + "\n"
     if (size := len(text.encode())) > MAX_BYTES:
         part, line = max((len(json.dumps(cell)), _named(cell)) for cell in cells)
-        large = f"notebooks/rendered/{name}.ipynb would have {size / 1000:.0f} kB, more than "
+        large = f"{page} would have {size / 1000:.0f} kB, more than "
         large += f"{MAX_BYTES / 1000:.0f}; its largest is {line} ({part / 1000:.0f} kB)"
         raise NotebookError(large)
-    _write(path := root / "notebooks/rendered" / f"{name}.ipynb", text)
-    return path
+    _write(root / page, text)
+    return root / page
 
 
 def _stable(outputs: list[Any]) -> list[Any]:
@@ -182,37 +205,41 @@ def _stable(outputs: list[Any]) -> list[Any]:
 
 
 def _shown(cell: Any, title: str, root: Path) -> list[Any]:
-    """One form of each output, refusing what differs between runs or between computers."""
+    """One form of each output, refusing what differs between runs or between computers, also in
+    a parameter."""
     where = f"{title}, {_named(cell)}"
     here = {str(p) for p in (root, root.resolve(), Path.home(), tempfile.gettempdir())} - {"/"}
     places = "|".join([*map(re.escape, sorted(here, key=len)), r"/(?:home|Users)/\w+"])
     # addresses, the random ids of a pandas Styler, and places of this computer
     unstable = rf' at 0x\w*|id="T_[0-9a-f]{{5}}|(?<![\w.])(?:{places})(?!\w)'
+    texts = [cell.source] if _tagged(cell, INJECTED) else []
     for output in cell.outputs:
         if output.output_type == "error":
             raise NotebookError(f"{where}: {_reason(output)}")
-        texts = [output.get("text", "")]
+        texts.append(output.get("text", ""))
         if "data" in output:
             if widget := [kind for kind in output.data if "widget" in kind]:
                 raise NotebookError(f"{where}: {widget[0]} is blank on a page; print or plot it")
             forms = {"image/png" if "image/png" in output.data else "text/html", *TEXT}
             output.data = {k: v for k, v in output.data.items() if k in forms}
             output.metadata = {k: v for k, v in output.metadata.items() if k in forms}
-            texts = [v for k, v in output.data.items() if k != "image/png"]  # it can spell /tmp
-        if found := re.search(unstable, "\n".join(texts)):
-            message = f"{where} shows `{found[0].strip()}`, which is not the same everywhere: "
-            raise NotebookError(f"{message}print a value instead, or end the line with `;`")
+            texts += [v for k, v in output.data.items() if k != "image/png"]  # it can spell /tmp
+    if found := re.search(unstable, "\n".join(texts)):
+        message = f"{where} shows `{found[0].strip()}`, which is not the same everywhere: "
+        raise NotebookError(f"{message}print a value instead, or end the line with `;`")
     return cell.outputs
 
 
 def parameters(pairs: Sequence[str]) -> dict[str, Any]:
-    """What is typed after -p: names and YAML values, in turn."""
+    """What is typed after -p: names and, in turn, YAML values or paths."""
     pairs = [text for text in pairs if text != "-p"]
     if len(pairs) % 2:
         raise NotebookError(f"-p takes pairs of a key and a value, not {pairs}")
-    values = zip(pairs[1::2], map(read_yaml, pairs[1::2]))
-    values = [text if isinstance(v, date) else v for text, v in values]  # a session: 2013-10-03
-    return dict(zip(pairs[::2], values))
+    found = {}
+    for key, text in zip(pairs[::2], pairs[1::2]):
+        value = text if key in PATHS else read_yaml(text)  # a folder: 20131003
+        found[key] = text if isinstance(value, date) else value  # a session: 2013-10-03
+    return found
 
 
 def _checked(name: str) -> str:
