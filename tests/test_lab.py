@@ -42,7 +42,7 @@ def test_n_labelled_trials_are_all_the_labels_there_are(days):
 
 def test_all_trials_are_the_session_as_it_is_and_too_many_are_refused(days):
     assert lab.labelled(days[0], "all", 1.0, seed=0) is days[0]
-    with pytest.raises(RecordingError, match="'a1' has .* train trials, not 90"):
+    with pytest.raises(RecordingError, match=r"'a1' has .* train trials, not 90"):
         lab.labelled(days[0], 90, 1.0, seed=0)
 
 

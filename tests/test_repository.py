@@ -44,7 +44,7 @@ def imported(*folders: str) -> set[str]:
 
 def test_what_is_imported_is_declared_and_nothing_else():
     declared = {requirement.name for requirement in RUNTIME}
-    # the bench measures beside torch_brain, which only tests and the bench install; NWB is an extra
+    # only tests and the bench install torch_brain, beside which it measures; NWB is an extra
     assert imported("poyo", "notebooks") - {"torch_brain", "pynwb"} == declared - RUN
     assert "torch_brain" in {requirement.name for requirement in TEST}
 

@@ -22,7 +22,7 @@ from ..decoder import Decoder
 from ..sampling import TrainingWindows
 from ..vocabulary import units_and_sessions
 from . import baselines, results
-from .profile import Baselines, Lab, Plateau, Wiener
+from .profile import Baselines, Lab, Wiener
 
 METHODS = {  # in the order of tables and figures
     "unchanged_wiener": "Wiener filter of an earlier day",
@@ -72,7 +72,7 @@ def shortened(recipes: Lab, share: float) -> Lab:
 
 
 def cost(decoder: Decoder, recordings: list[Recording], recipe: EmbeddingRecipe) -> float:
-    """About how many seconds a gradient step takes, from a few of them; validations not counted."""
+    """About how many seconds a gradient step takes, from a few of them, without validations."""
     model, began = decoder.copy().model.to(train.device()), 0.0
     sessions = [decoder.session(recording) for recording in recordings]
     length, queries = decoder.windows.length, decoder.windows.queries
