@@ -105,7 +105,7 @@ def nlb(path: Path) -> Recording:
         unit_ids=np.array([f"group_{group[e]}/elec{e}/unit_{i}" for i, e in enumerate(at)]),
         behavior={series: {"timestamps": times, "pos": pos, "vel": vel}},
         domain=union(observed.round(6)),
-        # Paper: trials as the benchmark cuts them. Here: those of 0.6 s are joined or grown to 1 s,
+        # Paper: trials as the benchmark cuts them. Here: those of 0.6 s are joined or grown to 1,
         # as no window of a second fits in one.
         splits=widened(splits) if task == RT else splits,
         intervals=spans,
