@@ -327,8 +327,8 @@ def panels(rows: pd.DataFrame, sessions: list[str], trials: list) -> Figure:
 
 
 def advice(rows: pd.DataFrame, margin: float = 0.01) -> str:
-    """What to use by the number of labelled trials, in a paragraph: the method with the highest
-    mean test R² over the held-out sessions, and the cheaper ones within `margin` of it."""
+    """What to use by the number of labelled trials, a line each: the method with the highest mean
+    test R² over the held-out sessions, and those within `margin` of it."""
     rows = rows[rows.method.isin(METHODS)]
     table = rows.pivot_table(index="trials", columns="method", values="r2", sort=False)
     lines = []
@@ -344,4 +344,4 @@ def advice(rows: pd.DataFrame, margin: float = 0.01) -> str:
         text += "".join(f", {METHODS[m]} {means[m]:.2f}" for m in others) + ")"
         text += f"; {' and '.join(METHODS[m] for m in near)} is as good" if near else ""
         lines.append(text + ".")
-    return " ".join(lines)
+    return "\n".join(lines)
