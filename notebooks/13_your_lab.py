@@ -113,6 +113,9 @@ for one in new:
     like = lab.same_units(one, old)
     recurs = "its units recur by name" if like else "its units have no namesakes on earlier days"
     print(f"held out: {one.session_id}, {kind}; {recurs}")
+seen = lab.seen(official, new)
+if seen:
+    print(f"NOT NEW: the weights of {official} were trained on {', '.join(seen)}")
 
 # %% [markdown]
 # ## 13.3 One decoder for all days

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import adapt, tokens, train
+from .. import official as checkpoints
 from ..config import EmbeddingRecipe, Windows
 from ..data.intervals import subtract
 from ..data.recording import CO, Recording, RecordingError
@@ -53,8 +54,8 @@ class How(NamedTuple):
 
 
 def simulated(units: tuple[int, int], minutes: float, seed: int) -> list[Recording]:
-    """A small laboratory: four days of one animal and two of another."""
-    days = [("sim-a", day) for day in range(1, 5)] + [("sim-b", day) for day in (1, 2)]
+    """A small laboratory: four days of one animal and one of another."""
+    days = [*(("sim-a", day) for day in range(1, 5)), ("sim-b", 1)]
     rest = {"task": CO, "units": units, "seed": seed, "minutes": minutes}
     return [simulate(animal=animal, day=day, **rest) for animal, day in days]
 
@@ -94,6 +95,13 @@ def untrained(recordings: list[Recording], how: How, seed: int, official: str = 
     if official:
         return Decoder.load_official(official).adopt(recordings, seed=seed)
     return Decoder.new(recordings, size=how.size, windows=how.windows, seed=seed)
+
+
+def seen(official: str, recordings: list[Recording]) -> list[str]:
+    """Ids of the recordings that a checkpoint of the authors was trained on: as new sessions they
+    prove nothing. "" is no checkpoint."""
+    known = Decoder.load_official(official).sessions.names if official else []
+    return checkpoints.seen(known, [one.session_id for one in recordings])
 
 
 def pretrain(
