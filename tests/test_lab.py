@@ -85,6 +85,18 @@ def test_a_step_costs_something(days):
         assert one.equal(other), "it trains nothing"
 
 
+def test_sessions_that_a_checkpoint_has_seen_are_named(days, tmp_path):
+    path = tmp_path / "poyo.ckpt"
+    lab.untrained(days[:2], HOW, 0).save_official(path)
+    assert lab.seen(str(path), days[1:]) == ["a2"]
+    assert lab.seen("", days) == []
+    with pytest.raises(RecordingError, match="this decoder decodes a"):
+        lab.untrained([days[2].__class__.from_arrays(
+            days[2].spike_times, days[2].spike_units, *days[2].series(days[2].target),
+            session_id="other", name="force",
+        )], HOW, 0, str(path))  # fmt: skip
+
+
 # --- one session, every method -------------------------------------------------------------------
 
 
