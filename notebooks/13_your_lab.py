@@ -58,6 +58,7 @@ from poyo.study import lab, plotting, profile
 from poyo.train import say
 
 plt.style.use("poyo.study.style")
+pd.set_option("display.max_colwidth", None)
 params = profile.load()
 threads.use(params.threads)
 trials = [*(trials or params.your_lab.trials), "all"]
@@ -83,7 +84,7 @@ for file, reason in found.left_out:
     print(f"left out: {file}: {reason}")
 hours = sum(one.duration for one in found.recordings) / 3600
 print(f"{len(found.recordings)} sessions, {hours:.1f} hours")
-found.table.drop(columns="trouble").set_index("session")
+found.table.drop(columns="trouble").set_index("session").round(2)
 
 # %% [markdown]
 # *A row per session: units, spikes, rate of a unit, minutes, rewarded trials, and validation R² of
@@ -183,7 +184,7 @@ if len(drift):
     for i, (method, part) in enumerate(drift.groupby("method", sort=False)):
         mean = part.groupby(["session", "earlier", "days"]).r2.mean().reset_index()
         ax.plot(
-            mean.days, mean.r2.clip(lower=-1), "o", ms=3, color=f"C{i}", label=lab.METHODS[method]
+            mean.days, mean.r2.clip(lower=-1), "o", ms=3, color=f"C{i}", label=lab.NAMES[method]
         )
     ax.axhline(0, color="0.7", lw=0.8)
     ax.set(xlabel="days between", ylabel="test R²")
@@ -225,13 +226,14 @@ scores = pd.concat([pd.DataFrame(own), pd.DataFrame(rows), drift], ignore_index=
 met = scores[scores.session.isin([one.session_id for one in new])]
 order = [method for method in lab.METHODS if method in set(met.method)]
 table = met.pivot_table(index="method", columns="trials", values="r2", sort=False)
-table.loc[order, [n for n in (0, *trials) if n in table]].rename(index=lab.METHODS).round(3)
+shown = [n for n in (0, *trials) if n in table]
+table.loc[order, shown].rename(index=lab.NAMES).round(3)
 
 # %% [markdown]
 # *Mean test R² over the held-out sessions and seeds, by the number of labelled trials.*
 
 # %%
-fig = lab.panels(met, [one.session_id for one in new], [0, *trials])
+fig = lab.panels(met, [one.session_id for one in new], shown)
 if name:
     columns = ["session", "animal", "method", "trials", "seed", "r2"]
     plotting.save(fig, name, scores[columns])
@@ -253,7 +255,7 @@ verdicts = lab.claims(scores, known, counts)
 asked = [
     {
         "R² of a minus R² of b": row.Index,
-        "mean [95 % interval]": f"{row.estimate:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
+        "mean [95 % interval]": lab.told(row),
         "sessions": row.n,
         "verdict": f"{row.verdict} (p = {row.p_holm:.2g})",
     }

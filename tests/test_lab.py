@@ -110,7 +110,7 @@ def test_every_method_meets_a_session(days, tmp_path):
     rows += lab.unlabelled((days[2], days[1], 0, pretrained), HOW)
     rows += lab.own_days((days[0], 0, pretrained), HOW)
     table = pd.DataFrame(rows)
-    assert set(table.method) == {*lab.METHODS, "pretrained", "unit_identification of 1 days"}
+    assert set(table.method) == {*lab.METHODS, "pretrained", "unit_identification of 1 day"}
     assert table.r2.notna().all() and (tmp_path / "a3-0.pt").exists()
     for trials, part in table[table.session == "a3"].groupby("trials", sort=False):
         assert not part.method.duplicated().any(), trials

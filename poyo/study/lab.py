@@ -25,17 +25,18 @@ from ..vocabulary import units_and_sessions
 from . import baselines, results
 from .profile import Baselines, Lab, Wiener
 
-METHODS = {  # in the order of tables and figures
-    "unchanged_wiener": "Wiener filter of an earlier day",
-    "wiener": "Wiener filter",
-    "mlp": "MLP",
-    "gru": "GRU",
-    "from_scratch": "POYO from scratch",
-    "same_units": "POYO, rows of the same units",
-    "unit_identification": "POYO, unit identification",
-    "same_units_identification": "the same, from the rows of the same units",
-    "finetune": "POYO, finetuned",
+METHODS = {  # in the order of tables and figures, and their colours
+    "unchanged_wiener": ("Wiener filter of an earlier day", "C1"),
+    "wiener": ("Wiener filter", "C1"),
+    "mlp": ("MLP", "C2"),
+    "gru": ("GRU", "C3"),
+    "from_scratch": ("POYO from scratch", "C4"),
+    "same_units": ("POYO, rows of the same units", "C7"),
+    "unit_identification": ("POYO, unit identification", "C0"),
+    "same_units_identification": ("the same, from the rows of the same units", "C7"),
+    "finetune": ("POYO, finetuned", "0.2"),
 }
+NAMES = {method: name for method, (name, _) in METHODS.items()}
 SCRATCH = "from_scratch"
 NETWORKS = "mlp", "gru"  # on counts, beside the Wiener filter
 RECURS = 0.5  # of the units: where fewer have a namesake on an earlier day, names mean nothing
@@ -182,7 +183,10 @@ def meet_fewer(job: tuple, how: How) -> list[dict]:
     adapt.identify_units(met, [recording], recipe, seed=seed, label=label)
     (r2,) = met.score([recording], "test").values()
     about = {"session": recording.session_id, "animal": recording.subject, "trials": "all"}
-    return [about | {"seed": seed, "method": f"{FEWER}{days} days", "r2": round(r2, 4)}]
+    return [
+        about
+        | {"seed": seed, "method": f"{FEWER}{days} day{'s' * (days > 1)}", "r2": round(r2, 4)}
+    ]
 
 
 def yardsticks(job: tuple, how: How, configurations: dict) -> list[dict]:
@@ -303,6 +307,12 @@ def claims(rows: pd.DataFrame, known: list[str], counts: dict[str, int]) -> pd.D
     return results.judge({name: test for name, test in tests.items() if test.estimate.n})
 
 
+def told(claim) -> str:
+    """The mean of a claim, a row of `claims`, and its interval if there are sessions for one."""
+    interval = f" [{claim.low:+.3f}, {claim.high:+.3f}]" if claim.n > 1 else ""
+    return f"{claim.estimate:+.3f}{interval}"
+
+
 def panels(rows: pd.DataFrame, sessions: list[str], trials: list) -> Figure:
     """A panel per held-out session: R² by labelled trials, the mean over seeds with its range."""
     columns = min(len(sessions), 3)
@@ -319,8 +329,9 @@ def panels(rows: pd.DataFrame, sessions: list[str], trials: list) -> Figure:
             seeds = part.groupby("trials").r2.agg(["mean", "min", "max"]).clip(lower=0)
             seeds = seeds.loc[[n for n in trials if n in seeds.index]]
             x = [place[n] for n in seeds.index]
-            color = f"C{list(METHODS).index(method)}"
-            ax.plot(x, seeds["mean"], "o-", ms=3, color=color, label=METHODS[method])
+            name, color = METHODS[method]
+            fill = color if max(x, default=0) > place.get(0, -1) else "w"  # hollow: no label used
+            ax.plot(x, seeds["mean"], "o-", ms=3.5, color=color, mfc=fill, label=name)
             ax.vlines(x, seeds["min"], seeds["max"], color=color, lw=0.8)
         ax.set(title=session, ylim=(-0.03, 1), xticks=list(place.values()), xticklabels=trials)
     for ax in axes[:, 0]:
@@ -345,11 +356,11 @@ def advice(rows: pd.DataFrame, margin: float = 0.01) -> str:
         near = [m for m in means.index[1:] if means.iloc[0] - means[m] < margin]
         labels = {0: "Without any label", "all": "With all labelled trials"}
         text = (
-            f"{labels.get(trials, f'With {trials} labelled trials')} use {METHODS[means.index[0]]}"
+            f"{labels.get(trials, f'With {trials} labelled trials')} use {NAMES[means.index[0]]}"
         )
         text += f" (mean test R² {means.iloc[0]:.2f}"
         others = [m for m in ("from_scratch", "wiener") if m in means and m != means.index[0]]
-        text += "".join(f", {METHODS[m]} {means[m]:.2f}" for m in others) + ")"
-        text += f"; {' and '.join(METHODS[m] for m in near)} is as good" if near else ""
+        text += "".join(f", {NAMES[m]} {means[m]:.2f}" for m in others) + ")"
+        text += f"; {' and '.join(NAMES[m] for m in near)} is as good" if near else ""
         lines.append(text + ".")
     return "\n".join(lines)
