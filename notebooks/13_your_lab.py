@@ -46,6 +46,7 @@ title = ""  # what recordings they are
 # %%
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -64,7 +65,13 @@ threads.use(params.threads)
 trials = [*(trials or params.your_lab.trials), "all"]
 recipes = lab.shortened(params.your_lab, share)
 how = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
-place = ROOT / "runs/your_lab" / (name or "mine")
+place = ROOT / "runs/your_lab" / (Path(folder).name or "simulated")
+
+
+def all_of(function, jobs, **more):
+    """The rows of many jobs, in several processes."""
+    return [*chain(*threads.processes(partial(function, how=how, **more), jobs))]
+
 
 # %% [markdown]
 # ## 13.1 What is in the folder
@@ -75,7 +82,6 @@ place = ROOT / "runs/your_lab" / (name or "mine")
 
 # %%
 if not folder:
-    place = ROOT / "runs/your_lab/simulated"
     held_out = ["animal sim-b", *held_out]
     for one in lab.simulated(params.data.units, params.data.minutes, seeds[0]):
         one.save(place / "sessions" / f"{one.session_id}.h5")
@@ -129,7 +135,7 @@ if seen:
 first = lab.untrained(old, how, seeds[0], official)
 minutes = lab.cost(first, old, recipes.pretrain) * recipes.pretrain.budget / 60
 count = (1 + len(fewer)) * len(seeds)
-say(f"pretraining takes up to about {minutes:.0f} minutes, {count} times")
+say(f"pretraining takes up to about {minutes:.0f} minutes for each of {count} decoders")
 
 
 def trained(job):
@@ -146,7 +152,7 @@ print(f"steps: {curve.step.max()}; best validation R² {curve.valid_r2.max():.3f
 
 # %%
 own = [(one, seed, decoders[len(old), seed][0]) for seed in seeds for one in old]
-own = [*chain(*threads.processes(partial(lab.own_days, how=how), own))]
+own = all_of(lab.own_days, own)
 levels = pd.DataFrame(own).pivot_table(index="session", columns="method", values="r2", sort=False)
 fig, ax = plt.subplots(figsize=(3.2, 3.0))
 ax.plot(levels.wiener, levels.pretrained, "o", ms=4)
@@ -176,7 +182,7 @@ jobs = [
     for earlier in old
     if earlier.session_id in lab.same_units(one, old)
 ]
-drift = pd.DataFrame([*chain(*threads.processes(partial(lab.unlabelled, how=how), jobs))])
+drift = pd.DataFrame(all_of(lab.unlabelled, jobs))
 if len(drift):
     day = pd.to_datetime(found.table.set_index("session").date)
     drift["days"] = (drift.session.map(day) - drift.earlier.map(day)).dt.days
@@ -208,18 +214,16 @@ else:
 # %%
 networks = lab.tuned(old[-1], how, seeds[0])
 cells = [(one, n, seed) for one in new for n in trials for seed in seeds]
-rows = [
-    *chain(*threads.processes(partial(lab.yardsticks, how=how, configurations=networks), cells))
-]
+rows = all_of(lab.yardsticks, cells, configurations=networks)
 jobs = [
     (*cell, decoders[len(old), cell[2]][0], lab.same_units(cell[0], old)[-1:], place)
     for cell in cells
 ]
-rows += chain(*threads.processes(partial(lab.meet, how=how), jobs))
+rows += all_of(lab.meet, jobs)
 jobs = [
     (one, seed, decoders[days, seed][0], days) for one in new for days in fewer for seed in seeds
 ]
-rows += chain(*threads.processes(partial(lab.meet_fewer, how=how), jobs))
+rows += all_of(lab.meet_fewer, jobs)
 if len(drift):
     drift = drift[drift.earlier == drift.groupby("session").earlier.transform("last")]
 scores = pd.concat([pd.DataFrame(own), pd.DataFrame(rows), drift], ignore_index=True)
@@ -275,6 +279,6 @@ pd.DataFrame(asked).set_index("R² of a minus R² of b")
 # %%
 print(lab.advice(met))
 print(
-    f"the decoders lie in {place.relative_to(ROOT)}: decoder-SEED.pt knows the pretraining days,"
+    f"the decoders lie in {place.relative_to(ROOT)}: decoder-{seeds[0]}.pt knows the pretraining"
 )
-print("SESSION-SEED.pt is finetuned to a held-out one. Decoder.load(file) reads them.")
+print(f"days, {new[0].session_id}-{seeds[0]}.pt that day; Decoder.load(file) reads them")
