@@ -1,6 +1,5 @@
 """What is held out and stands in pretraining, too: found by spikes, whatever it is called."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -136,9 +135,3 @@ def test_what_is_found_stops_unless_it_is_accepted(days):
 def test_recordings_without_spikes_or_of_a_moment(days):
     empty = part(days[0], 0, 0.01, name="c")
     assert leaks(days[:1], [empty]) == []
-
-
-def test_it_takes_no_time(days):
-    start = time.process_time()
-    leaks(days[:2], days[2:])
-    assert time.process_time() - start < 2  # 0.1 where nothing else runs
