@@ -214,11 +214,11 @@ def test_the_ridge_regression_is_the_weighted_one_with_the_best_penalty(
         expected[penalty] = [x[1] @ w + offset, x[2] @ w + offset]
     scores = {p: r2_score(session.target[valid], e[0]) for p, e in expected.items()}
     best = max(scores, key=scores.get)
-    decoded = baselines._linear(session, rows, features, tuple(expected))
+    decoded = baselines._linear([session] * 3, rows, features, tuple(expected))
     for one, other in zip(decoded, expected[best]):
         np.testing.assert_allclose(one.prediction, other, rtol=1e-6, atol=1e-8)
     for penalty in expected:
-        only = baselines._linear(session, rows, features, (penalty,))[1]
+        only = baselines._linear([session] * 3, rows, features, (penalty,))[1]
         np.testing.assert_allclose(only.prediction, expected[penalty][1], rtol=1e-6, atol=1e-8)
 
 
