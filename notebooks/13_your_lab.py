@@ -50,6 +50,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from IPython.display import display
 
 from poyo import ROOT, threads
 from poyo.data import leaks
@@ -115,11 +116,11 @@ known = sorted({one.subject for one in old})
 quantity, unit = readout_of(old[0]).quantity, readout_of(old[0]).unit
 print(f"decoded: {quantity} ({unit})")
 print(f"pretraining: {len(old)} sessions of {', '.join(known)}")
+kinds = {one.session_id: "new day" if one.subject in known else "new animal" for one in new}
 for one in new:
-    kind = "a new day" if one.subject in known else "a new animal"
     like = lab.same_units(one, old)
     recurs = "its units recur by name" if like else "its units have no namesakes on earlier days"
-    print(f"held out: {one.session_id}, {kind}; {recurs}")
+    print(f"held out: {one.session_id}, a {kinds[one.session_id]}; {recurs}")
 seen = lab.seen(official, new)
 if seen:
     print(f"NOT NEW: the weights of {official} were trained on {', '.join(seen)}")
@@ -145,14 +146,14 @@ def trained(job):
 
 jobs = [(days, seed) for days in (len(old), *fewer) for seed in seeds]
 decoders = dict(zip(jobs, threads.processes(trained, jobs)))
-for seed in seeds:
-    decoders[len(old), seed][0].save(place / f"decoder-{seed}.pt")
+of_all = {seed: decoders[len(old), seed][0] for seed in seeds}
+for seed, decoder in of_all.items():
+    decoder.save(place / f"decoder-{seed}.pt")
 curve = pd.DataFrame(decoders[len(old), seeds[0]][1])
 print(f"steps: {curve.step.max()}; best validation R² {curve.valid_r2.max():.3f}")
 
 # %%
-own = [(one, seed, decoders[len(old), seed][0]) for seed in seeds for one in old]
-own = all_of(lab.own_days, own)
+own = all_of(lab.own_days, [(one, of_all) for one in old])
 levels = pd.DataFrame(own).pivot_table(index="session", columns="method", values="r2", sort=False)
 fig, ax = plt.subplots(figsize=(3.2, 3.0))
 ax.plot(levels.wiener, levels.pretrained, "o", ms=4)
@@ -176,8 +177,7 @@ print(
 
 # %%
 jobs = [
-    (one, earlier, seed, decoders[len(old), seed][0])
-    for seed in seeds
+    (one, earlier, of_all)
     for one in new
     for earlier in old
     if earlier.session_id in lab.same_units(one, old)
@@ -187,11 +187,10 @@ if len(drift):
     day = pd.to_datetime(found.table.set_index("session").date)
     drift["days"] = (drift.session.map(day) - drift.earlier.map(day)).dt.days
     fig, ax = plt.subplots(figsize=(4.6, 2.6))
-    for i, (method, part) in enumerate(drift.groupby("method", sort=False)):
+    for method, part in drift.groupby("method", sort=False):
         mean = part.groupby(["session", "earlier", "days"]).r2.mean().reset_index()
-        ax.plot(
-            mean.days, mean.r2.clip(lower=-1), "o", ms=3, color=f"C{i}", label=lab.NAMES[method]
-        )
+        label, color = lab.METHODS[method]
+        ax.plot(mean.days, mean.r2.clip(lower=-1), "o", ms=3, color=color, label=label)
     ax.axhline(0, color="0.7", lw=0.8)
     ax.set(xlabel="days between", ylabel="test R²")
     ax.legend(loc="upper right", bbox_to_anchor=(1, 1.2), ncols=1)
@@ -201,7 +200,15 @@ else:
 
 # %% [markdown]
 # *A dot per pair of a held-out and an earlier day, mean over seeds; values below -1 are drawn
-# there.* In what follows the last earlier day counts.
+# there.*
+
+# %%
+if len(drift) and drift.days.notna().any():
+    display(lab.by_days(drift))
+
+# %% [markdown]
+# *By the days between: mean test R² over held-out sessions, with its 95 % interval if there are
+# several.* In what follows the last earlier day counts.
 #
 # ## 13.5 A new day or animal, by the number of labelled trials
 #
@@ -213,31 +220,32 @@ else:
 
 # %%
 networks = lab.tuned(old[-1], how, seeds[0])
-cells = [(one, n, seed) for one in new for n in trials for seed in seeds]
+cells = [(one, n, seed) for seed in seeds for one in new for n in trials]
 rows = all_of(lab.yardsticks, cells, configurations=networks)
-jobs = [
-    (*cell, decoders[len(old), cell[2]][0], lab.same_units(cell[0], old)[-1:], place)
-    for cell in cells
-]
+jobs = [(*cell, of_all[cell[2]], lab.same_units(cell[0], old)[-1:], place) for cell in cells]
 rows += all_of(lab.meet, jobs)
 jobs = [
     (one, seed, decoders[days, seed][0], days) for one in new for days in fewer for seed in seeds
 ]
 rows += all_of(lab.meet_fewer, jobs)
+last = drift
 if len(drift):
-    drift = drift[drift.earlier == drift.groupby("session").earlier.transform("last")]
-scores = pd.concat([pd.DataFrame(own), pd.DataFrame(rows), drift], ignore_index=True)
-met = scores[scores.session.isin([one.session_id for one in new])]
+    last = drift[drift.earlier == drift.groupby("session").earlier.transform("last")]
+scores = pd.concat([pd.DataFrame(own), pd.DataFrame(rows), last], ignore_index=True)
+met = scores[scores.session.isin(kinds)]
+met = met.assign(kind=met.session.map(kinds))
 order = [method for method in lab.METHODS if method in set(met.method)]
-table = met.pivot_table(index="method", columns="trials", values="r2", sort=False)
-shown = [n for n in (0, *trials) if n in table]
-table.loc[order, shown].rename(index=lab.NAMES).round(3)
+table = met.pivot_table(index="method", columns=["kind", "trials"], values="r2", sort=False)
+shown = [n for n in (0, *trials) if n in set(met.trials)]
+columns = [(kind, n) for kind in sorted(set(kinds.values()), reverse=True) for n in shown]
+columns = [column for column in columns if column in table]
+table.loc[order, columns].rename(index=lab.NAMES).round(3).astype(object).fillna("")
 
 # %% [markdown]
 # *Mean test R² over the held-out sessions and seeds, by the number of labelled trials.*
 
 # %%
-fig = lab.panels(met, [one.session_id for one in new], shown)
+fig = lab.panels(met, [*kinds], shown)
 if name:
     columns = ["session", "animal", "method", "trials", "seed", "r2"]
     plotting.save(fig, name, scores[columns])
@@ -255,13 +263,13 @@ plt.show()
 
 # %%
 counts = {one.session_id: len(one.intervals.get("trials", ())) for one in new}
-verdicts = lab.claims(scores, known, counts)
+verdicts = lab.claims(scores, known, counts, drift)
 asked = [
     {
         "R² of a minus R² of b": row.Index,
         "mean [95 % interval]": lab.told(row),
         "sessions": row.n,
-        "verdict": f"{row.verdict} (p = {row.p_holm:.2g})",
+        "verdict": row.verdict + (f" (p = {row.p_holm:.2g})" if row.n > 1 else ""),
     }
     for row in verdicts.itertuples()
 ]

@@ -107,8 +107,8 @@ def test_every_method_meets_a_session(days, tmp_path):
     rows += lab.meet((days[2], 5, 0, pretrained, [], tmp_path), HOW)
     rows += lab.meet_fewer((days[2], 0, pretrained, 1), HOW)
     rows += lab.yardsticks((days[2], 5, 0), HOW, lab.tuned(days[1], HOW, 0))
-    rows += lab.unlabelled((days[2], days[1], 0, pretrained), HOW)
-    rows += lab.own_days((days[0], 0, pretrained), HOW)
+    rows += lab.unlabelled((days[2], days[1], {0: pretrained}), HOW)
+    rows += lab.own_days((days[0], {0: pretrained}), HOW)
     table = pd.DataFrame(rows)
     assert set(table.method) == {*lab.METHODS, "pretrained", "unit_identification of 1 day"}
     assert table.r2.notna().all() and (tmp_path / "a3-0.pt").exists()
@@ -120,12 +120,15 @@ def test_every_method_meets_a_session(days, tmp_path):
 def test_an_unchanged_filter_knows_the_other_day(days):
     """Two days of one array with the same tuning: the filter of one decodes the other."""
     pretrained, _ = lab.pretrain(days[:2], HOW, seed=0)
-    rows = lab.unlabelled((days[2], days[1], 0, pretrained), HOW)
+    rows = lab.unlabelled((days[2], days[1], {0: pretrained}), HOW)
     (r2,) = [row["r2"] for row in rows if row["method"] == "unchanged_wiener"]
     assert r2 > 0.5
 
 
 # --- what may be said ----------------------------------------------------------------------------
+
+
+COUNTS = dict.fromkeys(["a4", "a5", "a6", "b1", "b2"], 80)  # labelled trials
 
 
 def scores(**levels):
@@ -145,7 +148,7 @@ def test_claims_are_paired_and_judged_together():
         finetune=(0.6, 0.7, 0.9), wiener=(0.1, 0.4, 0.7),
     )  # fmt: skip
     rows["r2"] += 0.003 * rng.standard_normal(len(rows))
-    found = lab.claims(rows, ["a"], dict.fromkeys(["a4", "a5", "a6", "b1", "b2"], 80))
+    found = lab.claims(rows, ["a"], COUNTS, pd.DataFrame())
     few = found.loc["new day, 20 labelled trials or fewer: unit identification - from scratch"]
     assert few.estimate == pytest.approx(0.25, abs=0.01) and few.n == 3
     every = found.loc["new animal, all trials: finetuned - from scratch"]
@@ -155,6 +158,34 @@ def test_claims_are_paired_and_judged_together():
     # from scratch reaches 0.6 with 20 trials, where unit identification has it with 5
     saved = found.loc["doublings of labelled trials that unit identification saves"]
     assert saved.estimate == pytest.approx(2.0, abs=0.1)
+
+
+def test_one_session_is_shown_and_is_no_part_of_the_family():
+    rows = scores(unit_identification=(0.6, 0.7, 0.8), from_scratch=(0.2, 0.6, 0.8))
+    both = lab.claims(rows[rows.animal == "a"], ["a"], COUNTS, pd.DataFrame())
+    more = lab.claims(rows[rows.session != "b2"], ["a"], COUNTS, pd.DataFrame())
+    few = "20 labelled trials or fewer: unit identification - from scratch"
+    assert more.verdict[f"new animal, {few}"] == lab.ONE
+    assert more.n[f"new animal, {few}"] == 1 and np.isnan(more.p_holm[f"new animal, {few}"])
+    assert more.p_holm[f"new day, {few}"] == both.p_holm[f"new day, {few}"]
+
+
+def pairs(loss):
+    """Two new days beside three earlier ones: R² without a label, by the days between."""
+    days = {"a4": (10, 25, 55), "a5": (40, 55, 85)}
+    rows = [(s, "same_units", d, 0.9 - loss * d) for s, between in days.items() for d in between]
+    return pd.DataFrame(rows, columns=["session", "method", "days", "r2"])
+
+
+def test_what_is_lost_with_the_days_between():
+    assert lab.fading(pairs(0.005), "same_units").to_numpy() == pytest.approx(0.15)
+    rows = scores(unit_identification=(0.6, 0.7, 0.8), from_scratch=(0.2, 0.6, 0.8))
+    found = lab.claims(rows, ["a"], COUNTS, pairs(0.005))
+    (name,) = [name for name in found.index if "30 more days" in name]
+    assert found.estimate[name] == pytest.approx(0.15)
+    table = lab.by_days(pairs(0.01))["POYO, rows of the same units"]
+    assert table["30 or fewer"] == "0.73, 1 session"
+    assert table["31 to 60"].startswith("0.39 [") and table["31 to 60"].endswith(", 2 sessions")
 
 
 def test_a_scratch_that_never_gets_there_counts_as_all_trials():

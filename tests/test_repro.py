@@ -23,7 +23,9 @@ def clone(tmp_path_factory) -> Path:
     ignored = shutil.ignore_patterns("runs", ".git", ".venv", "*.egg-info", "__pycache__", "tmp")
     shutil.copytree(ROOT, folder, ignore=ignored)
     shutil.rmtree(folder / ".dvc/cache", ignore_errors=True)
-    (folder / "dvc.lock").unlink(missing_ok=True)
+    lock = read_yaml(folder / "dvc.lock")
+    lock["stages"] = {"real": lock["stages"]["real"]}  # its recordings are not at hand
+    (folder / "dvc.lock").write_text(json.dumps(lock))
     shutil.copy(folder / "profiles/smoke.yaml", folder / "params.yaml")
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     repro(folder)

@@ -41,6 +41,7 @@ SCRATCH = "from_scratch"
 NETWORKS = "mlp", "gru"  # on counts, beside the Wiener filter
 RECURS = 0.5  # of the units: where fewer have a namesake on an earlier day, names mean nothing
 FEWER = "unit_identification of "  # so many days: a method's name
+ONE = "one session: no interval"  # instead of a verdict
 FEW = 20  # labelled trials: what counts as few in the claims
 
 
@@ -213,31 +214,39 @@ def tuned(recording: Recording, how: How, seed: int) -> dict:
 
 
 def own_days(job: tuple, how: How) -> list[dict]:
-    """A pretraining session under the decoder of all and under its own Wiener filter.
-    job: the recording, seed, the decoder."""
-    recording, seed, decoder = job
+    """A pretraining session under decoders of all and under its own Wiener filter.
+    job: the recording, and the decoders by seed."""
+    recording, decoders = job
     about = {"session": recording.session_id, "animal": recording.subject, "trials": "all"}
-    session = decoder.session(recording)
-    wiener = baselines.wiener(session, how.wiener, how.windows).r2
-    (r2,) = decoder.score([recording], "test").values()
-    rows = {"pretrained": r2, "wiener": wiener}
-    return [about | {"seed": seed, "method": m, "r2": round(v, 4)} for m, v in rows.items()]
+    first = next(iter(decoders.values()))
+    wiener = baselines.wiener(first.session(recording), how.wiener, how.windows).r2
+    rows = []
+    for seed, decoder in decoders.items():
+        (r2,) = decoder.score([recording], "test").values()
+        found = {"pretrained": r2, "wiener": wiener}
+        rows += [about | {"seed": seed, "method": m, "r2": round(v, 4)} for m, v in found.items()]
+    return rows
 
 
 def unlabelled(job: tuple, how: How) -> list[dict]:
     """A held-out session without any label: under an earlier day's Wiener filter, unchanged, and
-    under the pretrained decoder with the rows of that day's units.
-    job: the recording, the earlier one, seed, the decoder."""
-    recording, earlier, seed, decoder = job
+    under pretrained decoders with the rows of that day's units.
+    job: the recording, the earlier one, and the decoders by seed."""
+    recording, earlier, decoders = job
     about = {"session": recording.session_id, "animal": recording.subject, "trials": 0}
-    about |= {"seed": seed, "earlier": earlier.session_id}
-    met = decoder.adopt([recording], seed=seed, same_units_as=[earlier.session_id])
-    (r2,) = met.score([recording], "test").values()
-    rows = {"same_units": r2}
+    about |= {"earlier": earlier.session_id}
+    unchanged = {}
     if list(recording.unit_ids) == list(earlier.unit_ids):
         one, later = _session(earlier), _session(recording)
-        rows["unchanged_wiener"] = baselines.wiener(one, how.wiener, how.windows, later).r2
-    return [about | {"method": m, "r2": round(v, 4)} for m, v in rows.items()]
+        r2 = baselines.wiener(one, how.wiener, how.windows, later).r2
+        unchanged["unchanged_wiener"] = r2
+    rows = []
+    for seed, decoder in decoders.items():
+        met = decoder.adopt([recording], seed=seed, same_units_as=[earlier.session_id])
+        (r2,) = met.score([recording], "test").values()
+        found = {"same_units": r2} | unchanged
+        rows += [about | {"seed": seed, "method": m, "r2": round(v, 4)} for m, v in found.items()]
+    return rows
 
 
 def _session(recording: Recording) -> tokens.Session:
@@ -258,10 +267,40 @@ def saved(rows: pd.DataFrame) -> pd.Series:
     return pd.Series(found, dtype=float)
 
 
-def claims(rows: pd.DataFrame, known: list[str], counts: dict[str, int]) -> pd.DataFrame:
+def by_days(pairs: pd.DataFrame) -> pd.DataFrame:
+    """What decodes without any label, by the days between: mean R² and its interval over held-out
+    sessions, as text. pairs: session, method, days, r2."""
+    edges = [-np.inf, 30, 60, np.inf]
+    span = pd.cut(pairs.days, edges, labels=["30 or fewer", "31 to 60", "more than 60"])
+    rows = pairs.assign(days=span).groupby(["days", "method", "session"], observed=True).r2.mean()
+
+    def text(r2: pd.Series) -> str:
+        found = results.estimate(r2)
+        interval = f" [{found.low:.2f}, {found.high:.2f}]" if found.n > 1 else ""
+        return f"{found.mean:.2f}{interval}, {found.n} session{'s' * (found.n > 1)}"
+
+    table = rows.groupby(["days", "method"], observed=True).agg(text).unstack(fill_value="")
+    return table[[method for method in METHODS if method in table]].rename(columns=NAMES)
+
+
+def fading(pairs: pd.DataFrame, method: str) -> pd.Series:
+    """Per held-out session: the R² that a method without labels loses in 30 days between it and
+    the earlier day, by a straight line through them. pairs: as in `by_days`."""
+    found = {}
+    for session, one in pairs[pairs.method == method].groupby("session"):
+        means = one.groupby("days").r2.mean()
+        if len(means) > 1:
+            found[session] = -30 * np.polyfit(means.index, means, 1)[0]
+    return pd.Series(found, dtype=float)
+
+
+def claims(
+    rows: pd.DataFrame, known: list[str], counts: dict[str, int], pairs: pd.DataFrame
+) -> pd.DataFrame:
     """The verdicts on what a laboratory asks, one family, as `results.judge`: differences of R².
     rows: session, animal, method, trials, seed, r2. known: the animals that pretraining saw;
-    counts: how many labelled trials a held-out session has. What has no data is not asked."""
+    counts: how many labelled trials a held-out session has; pairs: as in `by_days`, or empty.
+    What has no data is not asked; what has one session is shown, and no part of the family."""
     labels = rows.trials.where(rows.trials != "all", rows.session.map(counts))
     rows = rows.assign(labels=labels.astype(float))
     new = ~rows.animal.isin(known)
@@ -304,7 +343,13 @@ def claims(rows: pd.DataFrame, known: list[str], counts: dict[str, int]) -> pd.D
         met = rows[(at_most | every) & rows.session.isin(rows[at_most].session)]
         name = "doublings of labelled trials that unit identification saves"
         tests[name] = results.greater(saved(met))
-    return results.judge({name: test for name, test in tests.items() if test.estimate.n})
+    if len(pairs):
+        name = "no label: R² lost in 30 more days between, rows of the same units"
+        tests[name] = results.greater(fading(pairs, "same_units"))
+    judged = results.judge({name: test for name, test in tests.items() if test.estimate.n > 1})
+    single = results.judge({name: test for name, test in tests.items() if test.estimate.n == 1})
+    table = pd.concat([judged, single.assign(verdict=ONE)])
+    return table.loc[[name for name in tests if name in table.index]]
 
 
 def told(claim) -> str:
@@ -326,18 +371,21 @@ def panels(rows: pd.DataFrame, sessions: list[str], trials: list) -> Figure:
     for ax, session in zip(axes.flat, sessions):
         for method in shown:
             part = rows[(rows.session == session) & (rows.method == method)]
+            if part.empty:
+                continue
             seeds = part.groupby("trials").r2.agg(["mean", "min", "max"]).clip(lower=0)
             seeds = seeds.loc[[n for n in trials if n in seeds.index]]
             x = [place[n] for n in seeds.index]
             name, color = METHODS[method]
-            fill = color if max(x, default=0) > place.get(0, -1) else "w"  # hollow: no label used
+            fill = color if max(x) > place.get(0, -1) else "w"  # hollow: no label used
             ax.plot(x, seeds["mean"], "o-", ms=3.5, color=color, mfc=fill, label=name)
             ax.vlines(x, seeds["min"], seeds["max"], color=color, lw=0.8)
         ax.set(title=session, ylim=(-0.03, 1), xticks=list(place.values()), xticklabels=trials)
     for ax in axes[:, 0]:
         ax.set_ylabel("test R²")
-    for ax in axes[-1]:
+    for ax in axes.flat[max(0, len(sessions) - columns) : len(sessions)]:  # none below
         ax.set_xlabel("labelled trials")
+        ax.tick_params(labelbottom=True)
     names = {}
     for ax in axes.flat:
         names |= {label: line for line, label in zip(*ax.get_legend_handles_labels())}
