@@ -6,7 +6,8 @@
 # answers it for any folder, with the methods of the rest of this repository, and saves the
 # decoders.
 #
-# As rendered here it runs on a small simulated laboratory. On yours:
+# `dvc repro` runs it on a small simulated laboratory, [13_your_lab](13_your_lab.ipynb); on twenty
+# days of two monkeys it is [13_real](13_real.ipynb). On yours:
 #
 #     python -m poyo code 13_your_lab
 #     python -m poyo run 13_your_lab --as my_lab -p folder /data/monkey target position unit cm

@@ -1,6 +1,7 @@
 """What a visitor of the repository relies on: what is installed, a README of real results."""
 
 import ast
+import json
 import re
 import sys
 import tomllib
@@ -93,9 +94,19 @@ def test_the_commands_of_the_readme_are_there():
     assert 'pip install -e ".[test]" && pytest' in README
 
 
-@pytest.mark.parametrize("name", ["claims", "table2", "speed", "lab", "real"])
+@pytest.mark.parametrize("name", ["claims", "table2", "speed", "real"])
 def test_the_tables_of_the_readme_are_those_the_graph_wrote(name):
     assert (ROOT / f"figures/tables/{name}.md").read_text().strip() in README
+
+
+@pytest.mark.parametrize("page", ["12_your_recording", "13_your_lab"])
+def test_what_the_readme_shows_of_a_run_is_on_its_page(page):
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
+    (block,) = [text for _, text in blocks if f"page: runs/notebooks/{page}.ipynb" in text]
+    cells = json.loads((ROOT / f"notebooks/rendered/{page}.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    printed = "".join("".join(output.get("text", "")) for output in outputs)
+    assert not [line for line in block.splitlines()[:-1] if line not in printed]
 
 
 def test_links_of_the_readme_lead_somewhere():
