@@ -29,6 +29,8 @@ rate = 0.1  # per step
 steps = 3
 size = "a=b"
 session = None
+title = ""
+names = {}
 flag = False
 bins = [1]
 path = ""
@@ -56,7 +58,7 @@ print({"a", "b", "c", "d", "e", "f"}, "leak" in globals())
 os.system("echo from a child");
 
 # %%
-[rate, steps, size, session, flag, bins, path]
+[rate, steps, size, session, title, names, flag, bins, path]
 
 # %%
 plt.plot([1, 2, 3]);
@@ -70,6 +72,8 @@ PARAMETERS = {
     "steps": ("7", 7),
     "size": ("5M", "5M"),
     "session": ("2013-10-03", "2013-10-03"),
+    "title": ("Real recordings: two days", "Real recordings: two days"),
+    "names": ("{spikes: ap}", {"spikes": "ap"}),
     "flag": ("true", True),
     "bins": ("[0.5, no, null]", [0.5, "no", None]),
     "path": ("data/monday.npz", "data/monday.npz"),
@@ -409,7 +413,7 @@ def test_an_unknown_parameter_stops_before_anything_starts(root, monkeypatch, ca
     assert main(["run", "demo", "-p", "steps", "5", "step", "3"]) == 1
     error = capsys.readouterr().err
     assert "no parameter 'step' (did you mean 'steps'?)" in error
-    assert "rate, steps, size, session, flag, bins, path" in error
+    assert "rate, steps, size, session, title, names, flag, bins, path" in error
     write(root, "plain", "# %%\nrate = 1\n")
     code("plain", root)
     with pytest.raises(NotebookError, match="declares: none"):

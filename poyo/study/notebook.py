@@ -238,7 +238,9 @@ def parameters(pairs: Sequence[str]) -> dict[str, Any]:
     found = {}
     for key, text in zip(pairs[::2], pairs[1::2]):
         value = text if key in PATHS else read_yaml(text)  # a folder: 20131003
-        found[key] = text if isinstance(value, date) else value  # a session: 2013-10-03
+        # a session, 2013-10-03, and a title, "Real: two days", are not what YAML takes them for
+        plain = isinstance(value, date) or (isinstance(value, dict) and text[:1] != "{")
+        found[key] = text if plain else value
     return found
 
 
