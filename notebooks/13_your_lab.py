@@ -57,7 +57,7 @@ from poyo import ROOT, threads
 from poyo.data import leaks
 from poyo.data.folder import choose, scan
 from poyo.data.sources import readout_of
-from poyo.study import lab, plotting, profile
+from poyo.study import lab, plotting, profile, results
 from poyo.train import say
 
 plt.style.use("poyo.study.style")
@@ -268,7 +268,7 @@ verdicts = lab.claims(scores, known, counts, drift)
 asked = [
     {
         "R² of a minus R² of b": row.Index,
-        "mean [95 % interval]": lab.told(row),
+        "mean [95 % interval]": str(results.Estimate(*row[1:6])),
         "sessions": row.n,
         "verdict": row.verdict + (f" (p = {row.p_holm:.2g})" if row.n > 1 else ""),
     }

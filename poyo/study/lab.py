@@ -352,12 +352,6 @@ def claims(
     return table.loc[[name for name in tests if name in table.index]]
 
 
-def told(claim) -> str:
-    """The mean of a claim, a row of `claims`, and its interval if there are sessions for one."""
-    interval = f" [{claim.low:+.3f}, {claim.high:+.3f}]" if claim.n > 1 else ""
-    return f"{claim.estimate:+.3f}{interval}"
-
-
 def panels(rows: pd.DataFrame, sessions: list[str], trials: list) -> Figure:
     """A panel per held-out session: R² by labelled trials, the mean over seeds with its range."""
     columns = min(len(sessions), 3)

@@ -32,7 +32,8 @@ class Estimate(NamedTuple):
     p: float
 
     def __str__(self) -> str:
-        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+        interval = f" [{self.low:+.3f}, {self.high:+.3f}]" if self.n > 1 else ""
+        return f"{self.mean:+.3f}{interval}"
 
 
 class Test(NamedTuple):
