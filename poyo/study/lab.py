@@ -306,21 +306,16 @@ def claims(
     new = ~rows.animal.isin(known)
     at_most = (rows.labels <= FEW) & (rows.labels > 0) & (rows.trials != "all")
     every, none = rows.trials == "all", rows.trials == 0
-    asked = {
-        "one decoder of all days - a Wiener filter of the day": (rows, "pretrained", "wiener")
-    }
-    unit_id = "unit_identification"
+    unit_id, own = "unit_identification", "one decoder of all days - a Wiener filter of the day"
+    asked = {own: (rows, "pretrained", "wiener")}
     for who, of in (("new day", ~new), ("new animal", new)):
-        few = f"{who}, {FEW} labelled trials or fewer"
+        few, short = f"{who}, {FEW} labelled trials or fewer", rows[of & at_most]
+        whole, full = f"{who}, all trials", rows[of & every]
         asked |= {
-            f"{few}: unit identification - from scratch": (rows[of & at_most], unit_id, SCRATCH),
-            f"{few}: unit identification - Wiener": (rows[of & at_most], unit_id, "wiener"),
-            f"{who}, all trials: finetuned - from scratch": (
-                rows[of & every],
-                "finetune",
-                SCRATCH,
-            ),
-            f"{who}, all trials: finetuned - Wiener": (rows[of & every], "finetune", "wiener"),
+            f"{few}: unit identification - from scratch": (short, unit_id, SCRATCH),
+            f"{few}: unit identification - Wiener": (short, unit_id, "wiener"),
+            f"{whole}: finetuned - from scratch": (full, "finetune", SCRATCH),
+            f"{whole}: finetuned - Wiener": (full, "finetune", "wiener"),
         }
     fewer = [m for m in rows.method.unique() if m.startswith(FEWER)]
     for method in fewer:

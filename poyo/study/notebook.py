@@ -24,6 +24,9 @@ from unittest import mock
 from .. import ROOT, closure, replacing
 from ..config import ConfigError, read_yaml
 
+# jsonschema, by which nbformat checks a page, would build this grammar of addresses, for seconds
+sys.modules.setdefault("rfc3987_syntax", None)
+
 MAX_BYTES = 300_000  # a larger page is slow to open on GitHub, and all its versions stay in git
 METADATA = {  # forced: a source names no kernel, and a page does not tell whose Python ran it
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
