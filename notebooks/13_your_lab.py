@@ -226,7 +226,10 @@ rows = all_of(lab.yardsticks, cells, configurations=networks)
 jobs = [(*cell, of_all[cell[2]], lab.same_units(cell[0], old)[-1:], place) for cell in cells]
 rows += all_of(lab.meet, jobs)
 jobs = [
-    (one, seed, decoders[days, seed][0], days) for one in new for days in fewer for seed in seeds
+    (one, seed, decoders[days, seed][0], f"{days} day{'s' * (days > 1)}")
+    for one in new
+    for days in fewer
+    for seed in seeds
 ]
 rows += all_of(lab.meet_fewer, jobs)
 last = drift

@@ -7,7 +7,6 @@ whose names end in `_` may overwrite the tensors they are given, no other does."
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 from .attention import HEAD, SCALE, merge_heads, split_heads
 from .dropout import keep_mask
@@ -48,6 +47,8 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
 
 def _packed(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> Tensor:
     """The same for windows in a row, (H, 1, T, K) and (H, 1, n, K), in one kernel of a GPU."""
+    from torch.nn.attention.varlen import varlen_attn  # slow: a compiler comes along
+
     times, windows = q.shape[2], len(lengths)
     q, k, v = (x[:, 0].transpose(0, 1) for x in (q, k, v))  # (T or n, H, K)
     ends = torch.tensor([0, *lengths], dtype=torch.int32, device=q.device).cumsum(0).int()

@@ -141,7 +141,7 @@ def same_units(recording: Recording, earlier: Iterable[Recording]) -> list[str]:
 def meet(job: tuple, how: How) -> list[dict]:
     """One held-out session, one number of labelled trials, one seed: a row per method.
     job: the recording, trials, seed, the pretrained decoder, ids of sessions with the same units,
-    and the folder in which the decoder finetuned on all trials is kept."""
+    and the folder in which the decoder finetuned on all trials is kept, or None."""
     recording, trials, seed, pretrained, like, place = job
     where = f"{recording.session_id}, {trials} trials, seed {seed}"
     about = {"session": recording.session_id, "animal": recording.subject}
@@ -170,24 +170,21 @@ def meet(job: tuple, how: How) -> list[dict]:
     rounds = recipe.finetune, recipe.finetune.budget
     adapt.to_plateau(met, [short], *rounds, seed=seed, label=f"finetuning, {where}")
     score("finetune", met)
-    if trials == "all":
+    if place and trials == "all":
         met.save(place / f"{recording.session_id}-{seed}.pt")
     return rows
 
 
 def meet_fewer(job: tuple, how: How) -> list[dict]:
     """A held-out session with all its labels, by a decoder that saw fewer days.
-    job: the recording, seed, the decoder, and how many days it saw."""
+    job: the recording, seed, the decoder, and what it saw, such as "4 days"."""
     recording, seed, pretrained, days = job
     met, recipe = pretrained.adopt([recording], seed=seed), how.recipes.unit_identification
-    label = f"unit identification after {days} days, {recording.session_id}, seed {seed}"
+    label = f"unit identification after {days}, {recording.session_id}, seed {seed}"
     adapt.identify_units(met, [recording], recipe, seed=seed, label=label)
     (r2,) = met.score([recording], "test").values()
     about = {"session": recording.session_id, "animal": recording.subject, "trials": "all"}
-    return [
-        about
-        | {"seed": seed, "method": f"{FEWER}{days} day{'s' * (days > 1)}", "r2": round(r2, 4)}
-    ]
+    return [about | {"seed": seed, "method": f"{FEWER}{days}", "r2": round(r2, 4)}]
 
 
 def yardsticks(job: tuple, how: How, configurations: dict) -> list[dict]:

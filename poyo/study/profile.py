@@ -176,6 +176,24 @@ class Lab:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The replicates that claims rest on, and what each of them is. claims, development: seeds of
+    simulated species; share: of the steps of `your_lab`, whose recipes it uses."""
+
+    claims: tuple[int, ...]
+    development: tuple[int, ...]
+    days: int
+    minutes: float
+    units: tuple[int, int]
+    trials: tuple[int, ...]
+    share: float
+
+    def __post_init__(self):
+        both = self.claims + self.development
+        _check(len({*both}) == len(both), f"claims and development share a species: {both}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Speed(Inheriting):  # what 10_speed measures
     sizes: tuple[str, ...]
     repeats: int
@@ -207,6 +225,7 @@ class Params:
     baselines: Baselines
     your_recording: Plateau
     your_lab: Lab
+    evidence: Evidence
     speed: Speed
 
     def __post_init__(self):

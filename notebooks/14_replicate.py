@@ -1,0 +1,95 @@
+# %% [markdown]
+# # 14. One replicate of the evidence
+#
+# A claim about a method needs more than one corpus: two trainings on the same simulated animals
+# share everything that was peculiar to those animals. So the claims of
+# [11_results](11_results.ipynb) rest on *replicates*. In each of them everything is drawn anew:
+# the species (what its cortex computes), its animals, their days and units, and the first weights
+# of every network. This page is one replicate, from the simulator to its scores; the graph runs it
+# for every seed in `evidence.claims` of `params.yaml`.
+#
+# Nothing is chosen here. Recipes, budgets and the size of the corpus were chosen on other species,
+# `evidence.development`, before a claim was looked at.
+
+# %% tags=["parameters"]
+species = 1
+
+# %%
+from functools import partial
+from itertools import chain
+
+import pandas as pd
+
+from poyo import threads
+from poyo.study import lab, plotting, profile, replicates
+
+params = profile.load()
+threads.use(params.threads)
+setup = params.evidence
+recipes = lab.shortened(params.your_lab, setup.share)
+how = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
+
+
+def all_of(function, jobs, **more):
+    """The rows of many jobs, in several processes."""
+    return [*chain(*threads.processes(partial(function, how=how, **more), jobs))]
+
+
+# %% [markdown]
+# ## 14.1 The species
+#
+# Three animals are known, two of them by two tasks. Held out are a later day of one of them and an
+# animal that no network has seen, in both tasks.
+
+# %%
+corpus = replicates.simulate_species(species, setup)
+pd.DataFrame(
+    [
+        {"role": role, "session": one.session_id, "units": len(one.unit_ids),
+         "spikes per second": round(len(one.spike_times) / one.duration),
+         "trials": len(one.intervals["trials"])}
+        for role, recordings in corpus.items()
+        for one in recordings
+    ]
+)  # fmt: skip
+
+# %% [markdown]
+# ## 14.2 Pretraining
+#
+# One decoder over all known sessions, one over every third of them with as many steps, and one for
+# each of these alone: what do more sessions add, for those that all have seen?
+
+# %%
+old, few = corpus["pretraining"], corpus["pretraining"][::3]
+jobs = [(replicates.ALL, old), (replicates.THIRD, few)]
+jobs += [(one.session_id, [one]) for one in few]
+trained = threads.processes(lambda job: lab.pretrain(job[1], how, seed=species)[0], jobs)
+decoders = {name: decoder for (name, _), decoder in zip(jobs, trained)}
+rows = all_of(replicates.own, [(one, decoders) for one in few])
+
+# %% [markdown]
+# ## 14.3 A new day and a new animal
+
+# %%
+new = [*corpus["new day"], *corpus["new animal"]]
+networks = lab.tuned(old[-1], how, species)
+cells = [(one, n, species) for one in new for n in (*setup.trials, "all")]
+rows += all_of(lab.yardsticks, cells, configurations=networks)
+rows += all_of(lab.meet, [(*cell, decoders[replicates.ALL], (), None) for cell in cells])
+jobs = [(one, species, decoders[replicates.THIRD], replicates.THIRD) for one in new]
+rows += all_of(lab.meet_fewer, jobs)
+role = {one.session_id: role for role, some in corpus.items() for one in some}
+scores = pd.DataFrame(rows).assign(species=species)
+scores.insert(0, "role", scores.session.map(role))
+plotting.csv(
+    scores[["species", "role", "session", "method", "trials", "r2"]], f"replicates/{species}"
+)
+scores.pivot_table(index="method", columns=["role", "trials"], values="r2", sort=False).round(3)
+
+# %% [markdown]
+# *Mean test R² over the sessions of a role, by the number of labelled trials.*
+#
+# ## 14.4 What it says to each claim
+
+# %%
+replicates.measures(scores).round(3)
