@@ -18,17 +18,22 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """Seconds: length of a window, step of the latent grid, step between evaluation windows;
-    queries: at most as many behaviour samples of a window are decoded in training."""
+    """Seconds: length of a window, step of the latent grid, step between evaluation windows, and
+    how far these reach beyond a trial; queries: at most as many behaviour samples of a window are
+    decoded in training."""
 
     length: float = 1.0
     latent_step: float = 0.125
     eval_step: float = 0.5
+    overhang: float = 0.0
     queries: int = 50
 
     def __post_init__(self):
         if self.queries < 1:
             raise ValueError(f"queries must be at least 1, got {self.queries}")
+        if not 0 <= self.overhang <= self.length / 2:
+            limit = f"0 to half a window, {self.length / 2:g} s"
+            raise ValueError(f"overhang: {self.overhang:g} s is not in {limit}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,7 @@ def decode(model: nn.Module, session: Session, domain: np.ndarray, windows: Wind
     appendix on evaluation). NaN samples of the behaviour are left out."""
     device, was_training = next(model.parameters()).device, model.training
     model.eval()
-    starts = grid(domain, windows.length, windows.eval_step)
+    starts = covering(domain, windows)
 
     @torch.no_grad()
     def part(rows: slice) -> tuple[np.ndarray, np.ndarray]:  # rows of samples (m,), their (m, D)
@@ -62,6 +62,7 @@ def decode(model: nn.Module, session: Session, domain: np.ndarray, windows: Wind
         np.add.at(count, rows, 1)
     model.train(was_training)
     rows = np.flatnonzero(count)
+    rows = rows[contains(domain, session.times[rows])]
     times = np.asarray(session.times[rows])
     target = np.asarray(session.target[rows], dtype=np.float64)
     prediction = session.readout.restore(total[rows] / count[rows, None])
@@ -74,10 +75,18 @@ def scores(model, sessions: list[Session], split: str, windows: Windows) -> dict
     return {s.id: decode(model, s, fitting(s, split, windows), windows).r2 for s in sessions}
 
 
+def covering(domain: np.ndarray, windows: Windows) -> np.ndarray:
+    """(W,) starts, s, of the windows by which the intervals `domain` (n, 2) are decoded."""
+    # Paper: windows lie inside a trial, so what is at its ends is decoded from one side. Here:
+    # they reach `overhang` beyond it, and hear the spikes there as a linear filter does.
+    reach = domain + np.array([-windows.overhang, windows.overhang])
+    return grid(reach, windows.length, windows.eval_step)
+
+
 def fitting(session: Session, split: str, windows: Windows) -> np.ndarray:
-    """The split's intervals (n, 2) that a window fits in; shorter trials cannot be decoded."""
+    """The split's intervals (n, 2) that windows fit in; shorter trials cannot be decoded."""
     domain = session.recording.splits[split]
-    return domain[domain[:, 1] - domain[:, 0] >= windows.length - 1e-6]
+    return domain[np.diff(domain)[:, 0] >= windows.length - 2 * windows.overhang - 1e-6]
 
 
 def evaluated_samples(session: Session, split: str, windows: Windows) -> np.ndarray:

@@ -61,6 +61,39 @@ def test_only_evaluated_samples_score():
     assert decoded.r2 == 1.0
 
 
+# --- windows beyond a trial -------------------------------------------------------------------
+
+
+class Clock(Fake):
+    """Predicts the time in the window."""
+
+    def forward(self, *, output_timestamps, **_):
+        return torch.stack([output_timestamps] * 2, -1)
+
+
+def test_the_ends_of_a_trial_are_heard_from_both_sides(easy, prepared, windows):
+    """Without an overhang, the first sample is the first of its only window."""
+    session, domain = prepared(easy(seconds=30.0))[0], intervals([2.0, 11.3], [5.0, 12.3])
+    beyond = replace(windows, eval_step=0.25, overhang=0.5)
+    decoded = decode(Clock(), session, domain, beyond)
+    np.testing.assert_array_equal(decoded.times, session.times[contains(domain, session.times)])
+    middle = session.readout.restore(np.array([[0.25] * 2, [0.75] * 2]))
+    assert (decoded.prediction >= middle[0] - 1e-6).all()
+    assert (decoded.prediction <= middle[1] + 1e-6).all()
+
+
+def test_a_trial_shorter_than_a_window_can_be_decoded_with_what_is_around_it(
+    easy, prepared, windows
+):
+    session = prepared(easy(seconds=30.0))[0]
+    short = replace(session.recording, splits={"test": intervals(4.0, 4.4)})
+    session = replace(session, recording=short)
+    assert len(fitting(session, "test", windows)) == 0
+    beyond = replace(windows, overhang=0.5)
+    decoded = decode(Clock(), session, fitting(session, "test", beyond), beyond)
+    assert decoded.times[0] == pytest.approx(4.0) and len(decoded.times) == 20
+
+
 # --- stitching --------------------------------------------------------------------------------
 
 

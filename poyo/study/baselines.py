@@ -16,8 +16,8 @@ from ..config import Windows
 from ..data.intervals import contains
 from ..data.recording import RecordingError
 from ..dropout import seeded
-from ..evaluate import Decoded, evaluated_samples, fitting, r2_score
-from ..sampling import TrainingWindows, grid
+from ..evaluate import Decoded, covering, evaluated_samples, fitting, r2_score
+from ..sampling import TrainingWindows
 from ..tokens import Session
 from .baseline_networks import NETWORKS, Baseline
 from .profile import Baselines, Grid, LFADSNetwork, Network, RandomSearch, Wiener
@@ -184,7 +184,7 @@ def _valid_score(network: Baseline, session: Session, windows: Windows, seed: in
     if network.supervised:
         score = _decoded(network, session, "valid", windows).r2
         return -math.inf if math.isnan(score) else score
-    starts = grid(fitting(session, "valid", windows), windows.length, windows.eval_step)
+    starts = covering(fitting(session, "valid", windows), windows)
     generator = torch.Generator().manual_seed(seed)  # the same is hidden in each validation
     counts = windowed(network, session, starts, windows)
     loss = network.loss(counts, None, None, generator, 1.0).item()
@@ -229,7 +229,7 @@ def stitched(network: Baseline, session, split: str, rows, windows, lags=(0,)) -
     The windows are those of `evaluate.decode`, outputs at bins' middles are interpolated to the
     samples, windows averaged. lags: in bins, they end at the window's."""
     bins, times = round(windows.length / network.bin), np.asarray(session.times[rows])
-    starts = grid(fitting(session, split, windows), windows.length, windows.eval_step)
+    starts = covering(fitting(session, split, windows), windows)
     shifted = [(np.arange(bins) + lag).clip(0, bins - 1) for lag in lags]
     total, count = None, np.zeros((len(rows), 1))
     for part in np.array_split(starts, -(-len(starts) // CHUNK[0])):
