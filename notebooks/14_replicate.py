@@ -57,15 +57,19 @@ pd.DataFrame(
 # ## 14.2 Pretraining
 #
 # One decoder over all known sessions, one over every third of them with as many steps, and one for
-# each of these alone: what do more sessions add, for those that all have seen?
+# each of these alone: what do more sessions add, for those that all have seen? And a control: one
+# over all sessions, the spikes of each shifted by a few minutes against its behaviour. It can have
+# learned nothing that is true.
 
 # %%
 old, few = corpus["pretraining"], corpus["pretraining"][::3]
 jobs = [(replicates.ALL, old), (replicates.THIRD, few)]
+jobs += [(replicates.NULL, [replicates.shifted(one, species) for one in old])]
 jobs += [(one.session_id, [one]) for one in few]
 trained = threads.processes(lambda job: lab.pretrain(job[1], how, seed=species)[0], jobs)
 decoders = {name: decoder for (name, _), decoder in zip(jobs, trained)}
-rows = all_of(replicates.own, [(one, decoders) for one in few])
+knowing = {name: decoder for name, decoder in decoders.items() if name != replicates.NULL}
+rows = all_of(replicates.own, [(one, knowing) for one in few])
 
 # %% [markdown]
 # ## 14.3 A new day and a new animal
@@ -78,6 +82,9 @@ rows += all_of(lab.yardsticks, cells, configurations=networks)
 rows += all_of(lab.meet, [(*cell, decoders[replicates.ALL], (), None) for cell in cells])
 jobs = [(one, species, decoders[replicates.THIRD], replicates.THIRD) for one in new]
 rows += all_of(lab.meet_fewer, jobs)
+jobs = [(one, "all", species, decoders[replicates.NULL], (), None) for one in new]
+control = [row for row in all_of(lab.meet, jobs) if row["method"] == "finetune"]
+rows += [row | {"method": replicates.NULL} for row in control]
 role = {one.session_id: role for role, some in corpus.items() for one in some}
 scores = pd.DataFrame(rows).assign(species=species)
 scores.insert(0, "role", scores.session.map(role))
