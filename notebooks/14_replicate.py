@@ -21,7 +21,7 @@ from itertools import chain
 import pandas as pd
 
 from poyo import threads
-from poyo.study import lab, plotting, profile, replicates
+from poyo.study import lab, plotting, profile, replicates, results
 
 params = profile.load()
 threads.use(params.threads)
@@ -63,12 +63,12 @@ pd.DataFrame(
 
 # %%
 old, few = corpus["pretraining"], corpus["pretraining"][::3]
-jobs = [(replicates.ALL, old), (replicates.THIRD, few)]
-jobs += [(replicates.NULL, [replicates.shifted(one, species) for one in old])]
+jobs = [(results.ALL, old), (results.THIRD, few)]
+jobs += [(results.SHIFTED, [replicates.shifted(one, species) for one in old])]
 jobs += [(one.session_id, [one]) for one in few]
 trained = threads.processes(lambda job: lab.pretrain(job[1], how, seed=species)[0], jobs)
 decoders = {name: decoder for (name, _), decoder in zip(jobs, trained)}
-knowing = {name: decoder for name, decoder in decoders.items() if name != replicates.NULL}
+knowing = {name: decoder for name, decoder in decoders.items() if name != results.SHIFTED}
 rows = all_of(replicates.own, [(one, knowing) for one in few])
 
 # %% [markdown]
@@ -79,12 +79,12 @@ new = [*corpus["new day"], *corpus["new animal"]]
 networks = lab.tuned(old[-1], how, species)
 cells = [(one, n, species) for one in new for n in (*setup.trials, "all")]
 rows += all_of(lab.yardsticks, cells, configurations=networks)
-rows += all_of(lab.meet, [(*cell, decoders[replicates.ALL], (), None) for cell in cells])
-jobs = [(one, species, decoders[replicates.THIRD], replicates.THIRD) for one in new]
+rows += all_of(lab.meet, [(*cell, decoders[results.ALL], (), None) for cell in cells])
+jobs = [(one, species, decoders[results.THIRD], results.THIRD) for one in new]
 rows += all_of(lab.meet_fewer, jobs)
-jobs = [(one, "all", species, decoders[replicates.NULL], (), None) for one in new]
+jobs = [(one, "all", species, decoders[results.SHIFTED], (), None) for one in new]
 control = [row for row in all_of(lab.meet, jobs) if row["method"] == "finetune"]
-rows += [row | {"method": replicates.NULL} for row in control]
+rows += [row | {"method": results.SHIFTED} for row in control]
 role = {one.session_id: role for role, some in corpus.items() for one in some}
 scores = pd.DataFrame(rows).assign(species=species)
 scores.insert(0, "role", scores.session.map(role))
@@ -99,4 +99,4 @@ scores.pivot_table(index="method", columns=["role", "trials"], values="r2", sort
 # ## 14.4 What it says to each claim
 
 # %%
-replicates.measures(scores).round(3)
+results.measures(scores).round(3)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from poyo.study import paper, plotting, results
+from poyo.study import paper, plotting, profile, results
 
 SLEEP = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 """Student (1908): hours of sleep gained by L- over D-hyoscyamine, ten patients."""
@@ -225,7 +225,7 @@ def test_neighbours_are_alike_or_by_chance():
     assert both.chance.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 3])
 
 
-def test_every_claim_is_judged_in_the_papers_order(scores, scaling):
+def test_the_claims_of_one_species_are_estimated_without_a_verdict(scores, scaling):
     steps = {"cost": "steps", "x": 100, "r2": 0.5, "session_id": "s", "seed": 0, "column": "T-CO"}
     efficiency = pd.DataFrame(
         [steps | {"method": f"poyo_mp_{m}"} for m in ("unit_identification", "finetune")]
@@ -236,22 +236,73 @@ def test_every_claim_is_judged_in_the_papers_order(scores, scaling):
     own = scores[scores.column == "T-CO"].assign(column="pretrain")
     own["session_id"] = own.session_id.map({"T-CO0": "s0", "T-CO1": "s1"})
     own = own.replace({"method": {"mlp": "poyo_mp", "gru": "poyo_1"}})
-    table = results.claims(pd.concat([scores, own]), scaling, efficiency, sessions)
-    assert list(table.index) == list(paper.CLAIMS)
-    assert table.estimate["unmatched neurons"] == pytest.approx(0.2)
-    assert table.estimate["multi > single"] == pytest.approx((0.3 + 0.6) / 2)
-    assert table.estimate["deeper"] == pytest.approx((0.2 + 0.1) / 2)
-    assert table.n["any source"] == 0, "all sessions here are POYO-mp's"
-    assert table.estimate["unit id > single"] == 0
+    found = results.exploratory(pd.concat([scores, own]), scaling, efficiency, sessions)
+    assert found["deeper"].mean == pytest.approx((0.2 + 0.1) / 2)
+    assert found["any source"].n == 0, "all sessions here are POYO-mp's"
+
+
+# --- replicates -------------------------------------------------------------------------------
+
+
+def species(seed: int, rng: np.random.Generator, **more: float) -> pd.DataFrame:
+    """The rows of a replicate: every method at 0.8, those in `more` above it by so much."""
+    roles = {"pretraining": ["a", "b"], "new day": ["c"], "new animal": ["d", "e"]}
+    unit_id = "unit_identification"
+    known = [results.ALL, "wiener", "single_session"]
+    met = ["wiener", "mlp", "from_scratch", unit_id, "finetune", f"{unit_id} of {results.THIRD}"]
+    rows = [
+        {"species": seed, "role": role, "session": session, "method": method, "trials": trials,
+         "r2": 0.8 + more.get(method, 0.0) + 0.001 * rng.standard_normal()}
+        for role, sessions in roles.items()
+        for session in sessions
+        for method in (known if role == "pretraining" else [*met, results.SHIFTED])
+        for trials in (["all"] if role == "pretraining" else [5, "all"])
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_claim_rests_on_species_and_not_on_their_sessions():
+    rng = np.random.default_rng(0)
+    rows = pd.concat(species(seed, rng, finetune=0.1, wiener=-0.1) for seed in range(6))
+    table = results.primary(rows)
+    assert {*table.index} == {*paper.CLAIMS} & {*table.index} | {results.CONTROL}
+    assert len(table) == 9 and (table.n == 6).all()
+    assert table.estimate["finetune > single"] == pytest.approx(0.1, abs=0.01)
+    assert table.verdict["finetune > single"] == "supported"
     assert table.verdict["unit id > single"] == "supported", "equal is as good as"
-    assert table.verdict["finetune > single"] == results.NOT_RESOLVED, "equal is not better"
+    assert table.verdict["few labels"] == results.NOT_RESOLVED, "equal is not better"
+    assert table.verdict[results.CONTROL] == results.NOT_RESOLVED
+    assert table.p_holm[results.CONTROL] == table.p[results.CONTROL], "a family of its own"
+    again = pd.concat([rows, rows[rows.species == 0]])  # the same sessions twice
+    assert (results.primary(again).n == 6).all()
+    worse = pd.concat(species(seed, rng, finetune=-0.1) for seed in range(6))
+    assert results.primary(worse).verdict["finetune > single"] == "contradicted"
+
+
+def test_what_is_detectable_is_found_in_four_cases_of_five():
+    rng, n = np.random.default_rng(0), 6
+    found = [results.greater(0.01 * rng.standard_normal(n)) for _ in range(50)]
+    spread = np.mean([test.estimate.high - test.estimate.mean for test in found])
+    reach = results.detectable(np.array([0.01, -0.01] * 3))
+    assert spread < reach < 2.5 * spread
+    draws = reach + 0.01 * np.sqrt(6 / 5) * rng.standard_normal((4000, n))
+    share = np.mean([results.greater(draw).p < 0.05 for draw in draws])
+    assert 0.72 < share < 0.88
 
 
 def test_the_claims_in_the_repository_say_what_their_numbers_say():
-    table = pd.read_csv(plotting.FIGURES / "data/claims.csv")
+    table = pd.read_csv(plotting.FIGURES / "data/claims.csv").set_index("claim")
     resolved = table.p_holm < results.ALPHA
     assert (resolved == (table.verdict != results.NOT_RESOLVED)).all()
-    assert results.holm(table.p) == pytest.approx(table.p_holm, abs=2e-3, nan_ok=True)
+    family = table.drop(results.CONTROL)
+    assert results.holm(family.p) == pytest.approx(family.p_holm, abs=2e-3, nan_ok=True)
+
+
+def test_claims_rest_on_species_that_nothing_was_chosen_on():
+    params = profile.load()
+    files = {int(path.stem) for path in (plotting.FIGURES / "data/replicates").glob("*.csv")}
+    assert files == {*params.evidence.claims}
+    assert not files & {*params.evidence.development, params.data.seed}
 
 
 # --- collecting -------------------------------------------------------------------------------
