@@ -6,7 +6,16 @@ import pytest
 
 from poyo.data.intervals import contains, dilate, intervals, subtract, union
 from poyo.data.recording import Recording
-from poyo.data.simulate import AREAS, FLAVOURS, REFRACTORY, make_animal, simulate, spike_train
+from poyo.data.simulate import (
+    AREAS,
+    DRIFT,
+    FLAVOURS,
+    REFRACTORY,
+    listen,
+    make_animal,
+    simulate,
+    spike_train,
+)
 from poyo.data.sources import readout_of
 
 CO, RT, MAZE = "center_out_reaching", "random_target_reaching", "maze"
@@ -81,6 +90,31 @@ def test_a_longer_session_of_a_day_has_the_same_units():
     strong = np.minimum(brief.units["tuning_depth"], long.units["tuning_depth"]) > 0.5
     turned = brief.units["preferred_direction"] - long.units["preferred_direction"]
     assert np.median(np.cos(turned[strong])) > 0.9
+
+
+def test_most_neurons_of_an_array_stay_and_some_are_replaced():
+    """57, 43 and 39 % are the same after 7, 10 and 15 days (Dickey et al. 2009)."""
+    areas = {"M1": 0.6, "PMd": 0.4}
+
+    def neurons(day):
+        units = [listen((0, "sim-c", "perich", i), day, 1, areas, 36) for i in range(600)]
+        return np.array([unit.sharpness[0] for unit in units]), units
+
+    first, before = neurons(1)
+    for days, share in ((7, 0.57), (10, 0.43), (15, 0.39)):
+        assert (neurons(1 + days)[0] == first).mean() == pytest.approx(share, abs=0.07)
+    now, after = neurons(3)
+    for one, other in zip(before, after):
+        assert (one.area, one.electrode) == (other.area, other.electrode), "a place is a place"
+    same = np.flatnonzero(now == first)
+    turned = [(before[i].loadings[0], after[i].loadings[0]) for i in same]
+    cosine = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in turned]
+    assert np.median(cosine) == pytest.approx(np.cos(2 * DRIFT), abs=0.01)
+
+
+def test_the_sessions_of_a_day_have_the_same_units():
+    one, other = (simulate(animal="sim-c", day=1, task=task, minutes=1.0) for task in (CO, RT))
+    np.testing.assert_array_equal(one.unit_ids, other.unit_ids)
 
 
 def test_animals_are_variations_on_a_species():
@@ -327,7 +361,7 @@ def test_a_linear_filter_does_well_but_not_too_well(task, flavour):
     ]
     scores = [wiener_r2(session) for session in sessions]
     assert all(0.35 < score < 0.85 for score in scores), scores
-    assert 0.45 < np.mean(scores) < 0.75, scores
+    assert 0.45 < np.mean(scores) < 0.78, scores
 
 
 # --- edges ------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Simulated motor cortex: reaching animals whose neurons share one nonlinear system.
-The embedded default corpus, so that everything runs as cloned. Three levels of chance, each with
+The embedded default corpus, so that everything runs as cloned. Four levels of chance, each with
 random streams of its own: the species (a recurrent network driven by the coming movement), the
-animal (that network perturbed; its pace, workspace and leads), the day (new units, new trials).
+animal (that network perturbed; its pace, workspace and leads), its array (neurons that stay or are
+replaced from day to day), the day (which of them are heard, new trials).
 Not for: the movement itself (`behaviour`), or which animals and days make a corpus (`corpus`)."""
 
 import zlib
@@ -18,6 +19,11 @@ from .recording import CO, MAZE, RT, Recording, split_around, split_trials
 STEP = 0.01  # s, of the latent network and of the rates (linear in between)
 TAU = 0.06  # s, time constant of the latent network
 REFRACTORY, PEAK = 0.002, 150.0  # s and about the highest rate in Hz, of a single neuron
+# An array from day to day: the share of neurons that stay for good, the share of the others that
+# are replaced in a day (so 55, 47 and 39 % are the same after 7, 10 and 15 days; 57, 43 and 39 %
+# in Dickey et al. 2009), radians a day by which the tuning of one turns, and by how much, in
+# logarithms, its rate on a day differs from what it is on average.
+STAYING, REPLACED, DRIFT, RATE = 0.33, 0.16, 0.03, 0.2
 VISUAL = 0.08  # s, from the sight of a target to its first effect
 PER_AREA = 12  # latents of an area
 # area -> lead in s (positive: rates precede the movement) and the strength of its 9 inputs:
@@ -139,22 +145,66 @@ def run_network(
     return states
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """What one place of an array hears on a day, from m neurons: m is 1 but for crossings."""
+
+    area: str
+    electrode: int
+    late: float  # s by which its spikes come later than its area's
+    hertz: np.ndarray  # (m,) mean rates
+    loadings: np.ndarray  # (m, N) on the latents
+    sharpness: np.ndarray  # (m,) of the threshold
+    threshold: np.ndarray  # (m,)
+    slow: np.ndarray  # (3, m) on slow noise that is shared
+
+
+def listen(place: tuple, day: int, neurons: int, areas: dict[str, float], latents: int) -> Unit:
+    """The unit at a place of an array on a day. place: seed, animal, flavour and a number."""
+    array = stream(*place, "array")
+    area = [*areas][int(np.searchsorted(np.cumsum([*areas.values()]), array.random() * 0.999))]
+    electrode, staying = int(array.integers(1, 97)), array.random() < STAYING
+    number, until = 0, np.inf if staying else array.exponential(1 / REPLACED)
+    while until < day:
+        number, until = number + 1, until + array.exponential(1 / REPLACED)
+    own, m = stream(*place, "neuron", number), neurons
+    weights = own.standard_normal((2, m, latents))  # now, and where the tuning drifts to
+    weights *= own.random((m, latents)) < 0.35  # sparse, and mostly on the unit's own area
+    weights *= np.where(np.repeat(list(AREAS), PER_AREA) == area, 1, 0.25)
+    turned = np.cos(DRIFT * day) * weights[0] + np.sin(DRIFT * day) * weights[1]
+    today = np.exp(RATE * stream(*place, "day", day).standard_normal())
+    hertz = np.clip(own.lognormal(np.log(6.2), 0.75, m) * today, 0.6, 36.0) / m
+    return Unit(
+        area=area,
+        electrode=electrode,
+        late=own.uniform(-0.02, 0.02),
+        hertz=hertz,
+        loadings=turned,
+        sharpness=own.uniform(2.0, 4.4, m),
+        threshold=own.normal(0.6, 0.6, m),
+        slow=0.45 * own.standard_normal((3, m)),
+    )
+
+
 def fire(
-    rng: np.random.Generator, states: np.ndarray, hertz: np.ndarray, loadings: np.ndarray
+    rng: np.random.Generator, states: np.ndarray, units: list[Unit], rate: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rates in Hz of n neurons of mean `hertz` (n,), loading (n, N) on the latents (T, N).
+    """Rates in Hz of the n neurons of some units, driven by the latents (T, N); rate: of all.
     Returns (T, n) as fired and (T, n) free of noise. A rate is silent below a threshold and
     bounded above; slow noise is shared by all units, and so is a gain that drifts over seconds."""
+    sharpness, threshold, hertz = (
+        np.concatenate([getattr(unit, name) for unit in units])
+        for name in ("sharpness", "threshold", "hertz")
+    )
     steps, n = len(states), len(hertz)
-    sharpness, threshold = rng.uniform(2.0, 4.4, n), rng.normal(0.6, 0.6, n)
-    to_slow = 0.45 * rng.standard_normal((3, n))
-    drive = states @ loadings.T
+    drive = states @ np.concatenate([unit.loadings for unit in units]).T
     drive = (drive - drive.mean(0)) / (drive.std(0) + 1e-9)
     slow = wander(rng, steps, 4, 8.0)
-    noise = slow[:, :3] @ to_slow + 0.3 * wander(rng, steps, n, 0.15)
+    noise = slow[:, :3] @ np.hstack([unit.slow for unit in units])
+    noise += 0.3 * wander(rng, steps, n, 0.15)
     clean, fired = (1 / (1 + np.exp(sharpness * (threshold - h))) for h in (drive, drive + noise))
     fired *= np.exp(0.25 * slow[:, 3:])
-    fired *= np.minimum(hertz / fired.mean(0), PEAK)
+    fired *= np.minimum(rate * hertz / fired.mean(0), PEAK)
     return fired, clean * (fired.mean(0) / clean.mean(0))
 
 
@@ -182,13 +232,14 @@ def simulate(
     flavour: str = "perich",
 ) -> Recording:
     """One session of a simulated animal: the same arguments give the same bytes.
-    animal: any name, such as "sim-c". units: fewest and most units, drawn anew every day; longer
-    sessions of a day have the same ones. flavour: "perich" (cm at 100 Hz, sorted units),
-    "odoherty" (mm at 250 Hz, threshold crossings), "churchland" (the same at 1 kHz) or "nlb" (mm
-    at 1 kHz, twice as many units, sorted). `behavior["cursor"]`, in "nlb" "hand", has pos, vel and
-    acc; `Recording.units` has what no laboratory sees: area, rate_hz, lag_s (positive: before the
-    movement), preferred_direction in radians and tuning_depth, the cosine modulation at the root
-    mean square speed as a share of the mean rate."""
+    animal: any name, such as "sim-c". units: fewest and most units that are heard; all sessions of
+    a day have the same ones. From day to day most stay, some are replaced at their place of the
+    array (and keep its name, as a channel does), and tuning drifts. flavour: "perich" (cm at 100
+    Hz, sorted units), "odoherty" (mm at 250 Hz, threshold crossings), "churchland" (the same at 1
+    kHz) or "nlb" (mm at 1 kHz, twice as many units, sorted). `behavior["cursor"]`, in "nlb"
+    "hand", has pos, vel and acc; `Recording.units` has what no laboratory sees: area, rate_hz,
+    lag_s (positive: before the movement), preferred_direction in radians and tuning_depth, the
+    cosine modulation at the root mean square speed as a share of the mean rate."""
     if flavour not in FLAVOURS:
         raise ValueError(f"no flavour {flavour!r}; known: {', '.join(FLAVOURS)}")
     lab = FLAVOURS[flavour]
@@ -199,7 +250,7 @@ def simulate(
     if not (1 <= units[0] <= units[1] and minutes >= 0.5):
         raise ValueError(f"units {units} must be (fewest, most), minutes {minutes} at least 0.5")
     seconds, who = minutes * 60.0, make_animal(seed, animal)
-    draw, moves, noise = (stream(seed, animal, day, task, of) for of in ("units", "moves", "fire"))
+    moves, noise = (stream(seed, animal, day, task, of) for of in ("moves", "fire"))
     behaviour = Behaviour(moves, who.centre, who.reach, who.tempo)
     perform, areas = lab.tasks[task]
     perform(behaviour, seconds)
@@ -213,16 +264,14 @@ def simulate(
         edges = np.linspace(0.0, seconds, 11)
         blocks = np.stack([edges[:-1], edges[1:]], -1)[moves.permutation(10)]
         splits = split_around(domain, blocks[8:9], blocks[9:])
-    n, m = lab.channels * int(draw.integers(units[0], units[1] + 1)), lab.neurons
-    area = np.sort(draw.choice(list(areas), n, p=list(areas.values())))
-    electrode, jitter = np.sort(draw.integers(1, 97, n)), draw.uniform(-0.02, 0.02, n)
-    hertz = np.clip(draw.lognormal(np.log(6.2), 0.75, n * m), 0.6, 36.0) / m * lab.rate
-    loadings = draw.standard_normal((n * m, len(who.bias)))
-    loadings *= draw.random(loadings.shape) < 0.35  # sparse, and mostly on the unit's own area
-    loadings *= np.where(np.repeat(list(AREAS), PER_AREA) == np.repeat(area, m)[:, None], 1, 0.25)
+    heard = stream(seed, animal, day, "units").integers(units[0], units[1] + 1)
+    n, m = lab.channels * int(heard), lab.neurons
+    array = [listen((seed, animal, flavour, i), day, m, areas, len(who.bias)) for i in range(n)]
+    area = np.array([unit.area for unit in array])
+    late = np.array([unit.late for unit in array])
     times = np.arange(-1.0, seconds + 0.1, STEP)  # a second for the network to settle
-    rate, clean = fire(draw, run_network(noise, who, behaviour, times), hertz, loadings)
-    trains = [spike_train(noise, times, rate[:, i]) - jitter[i // m] for i in range(n * m)]
+    rate, clean = fire(noise, run_network(noise, who, behaviour, times), array, lab.rate)
+    trains = [spike_train(noise, times, rate[:, i]) + late[i // m] for i in range(n * m)]
     spikes = np.concatenate(trains)
     spike_units = np.repeat(np.arange(n * m) // m, [len(train) for train in trains])
     order = np.argsort(spikes, kind="stable")
@@ -235,7 +284,7 @@ def simulate(
         slopes[:, leads == lead] = np.linalg.lstsq(vel, clean[:, leads == lead])[0]
     stamps = np.arange(round(seconds * lab.hertz)) / lab.hertz
     hand = dict(zip(("pos", "vel", "acc"), behaviour.at(stamps)))  # in cm
-    facts = {"area": area, "rate_hz": clean.mean(0), "lag_s": leads + jitter}
+    facts = {"area": area, "rate_hz": clean.mean(0), "lag_s": leads - late}
     facts["preferred_direction"] = np.arctan2(slopes[1], slopes[0])
     facts["tuning_depth"] = np.hypot(*slopes) * np.hypot(*hand["vel"].std(0)) / clean.mean(0)
     return Recording(
@@ -245,7 +294,7 @@ def simulate(
         task=task,
         spike_times=spikes[order],
         spike_units=spike_units[order],
-        unit_ids=np.array([f"{area[i]}/elec{electrode[i]}/unit_{i}" for i in range(n)]),
+        unit_ids=np.array([f"{u.area}/elec{u.electrode}/unit_{i}" for i, u in enumerate(array)]),
         units=facts,
         behavior={lab.series: {"timestamps": stamps} | {k: v / lab.unit for k, v in hand.items()}},
         domain=domain,
