@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from poyo import ROOT, adapt, threads
+from poyo import ROOT, adapt, threads, train
 from poyo.data import sources
 from poyo.data.recording import RecordingError
 from poyo.decoder import Decoder
@@ -66,11 +66,10 @@ ways = {
 }
 
 
-def meet(about, recording, name, recipes):
-    """Meet a session with a pretrained model, or with none ("single_session"): rows, one a method.
+def meet(about, recording, name, methods):
+    """Meet a session with a pretrained model, or with none ("single_session"): a row per method.
 
-    about: what the rows say of themselves. recipes: method -> the recipes to try, of which the
-    one with the best validation R² is taken; a method goes on where the one before ended.
+    about: what the rows say of themselves; a method goes on where the one before ended.
     """
     seed, session = about["seed"], recording.session_id
     if name == "single_session":
@@ -78,15 +77,15 @@ def meet(about, recording, name, recipes):
     else:
         decoder = pretrained(name, seed).adopt([recording], seed=seed)
     rows = []
-    for method, tried in recipes.items():
+    for method in methods:
         label = f"{name} {method}, {session}, seed {seed}"
-        found = adapt.search(decoder, [recording], tried, seed=seed, label=label)
-        decoder, decoded = found.decoder, found.decoder.decode(recording, "test")
+        recipe = getattr(params.adapt, method)
+        history = train.fit(decoder, [recording], recipe, seed=seed, label=label)
+        decoded = decoder.decode(recording, "test")
         rows.append(
             {**about, "session_id": session, "task": recording.task,
              "method": name if name == method else f"{name}_{method}",
-             "r2": round(decoded.r2, 4), "decoded": decoded, "history": found.history,
-             "recipe": found.recipe, "tried": found.tried}
+             "r2": round(decoded.r2, 4), "decoded": decoded, "history": history}
         )  # fmt: skip
     return rows
 
@@ -97,56 +96,17 @@ def all_of(jobs):
 
 
 # %% [markdown]
-# Every method has as many configurations to try as each network of
-# [06_baselines](06_baselines.ipynb): the learning rates of its recipe, and those in `adapt.tried`
-# of `params.yaml`. They are tried on the first session of a column with the first seed; the one
-# with the best R² on the **validation** trials is used for all of the column.
+# The recipes are those of `adapt` in `params.yaml`. They were chosen on other simulated species,
+# among as many as the networks of [06_baselines](06_baselines.ipynb) had to choose from
+# ([15_tuning](15_tuning.ipynb)), and not on these sessions.
 
 # %%
-searched = all_of(
-    ({"column": column, "seed": first}, recordings[0], name,
-     {method: params.adapt.grid(method) for method in methods})
-    for column, recordings in columns.items()
-    for name, methods in ways.items()
-)  # fmt: skip
-found = {(row["column"], row["method"]): row["recipe"] for row in searched}
-searches = pd.DataFrame(
-    [
-        {"role": row["column"], "session_id": row["session_id"], "method": row["method"],
-         "lr": getattr(recipe, "lr", np.nan), "embedding_lr": recipe.embedding_lr,
-         "valid_r2": r2}
-        for row in searched
-        for recipe, r2 in row["tried"]
-    ]
-)  # fmt: skip
-spread = searches.groupby(["role", "method"], sort=False).valid_r2.agg(["min", "max"])
-spread.apply(lambda row: f"{row['min']:.3f} to {row['max']:.3f}", axis=1).unstack("role")
-
-# %% [markdown]
-# *R² on the validation trials, from the worst to the best of what was tried; every configuration
-# is in `figures/data/search.csv`.* With the best of them, the other sessions and seeds:
-
-
-# %%
-def chosen(column, name):
-    """The recipes found for a column; other pretrained models take those of `poyo_mp`."""
-    name = name if name in ways else "poyo_mp"
-    methods = {m: name if m == name else f"{name}_{m}" for m in ways[name]}
-    return {m: (found[column, full],) for m, full in methods.items()}
-
-
-def first_of(recipes):
-    """Without what comes after the first method."""
-    return dict(list(recipes.items())[:1])
-
-
-runs = searched + all_of(
-    ({"column": column, "seed": seed}, recording, name, chosen(column, name))
+runs = all_of(
+    ({"column": column, "seed": seed}, recording, name, methods)
     for seed in params.seeds
     for column, recordings in columns.items()
     for recording in recordings
-    for name in ways
-    if recording is not recordings[0] or seed != first
+    for name, methods in ways.items()
 )
 what = ["column", "session_id", "task", "method", "seed"]
 scores = pd.DataFrame(runs)[[*what, "r2"]]
@@ -199,7 +159,7 @@ for column in params.adapt.few:
                 continue
             about = {"column": column, "seed": first, "trials": trials}
             for name in ("poyo_mp", "single_session"):
-                jobs.append((about, short, name, first_of(chosen(column, name))))
+                jobs.append((about, short, name, ways[name][:1]))
 few = pd.DataFrame(all_of(jobs))[[*what, "trials", "r2"]]
 few.pivot_table(index=["column", "method"], columns="trials", values="r2", sort=False).round(3)
 
@@ -214,7 +174,7 @@ few.pivot_table(index=["column", "method"], columns="trials", values="r2", sort=
 
 # %%
 transfer = all_of(
-    ({"column": column, "seed": seed}, recording, name, first_of(chosen(column, name)))
+    ({"column": column, "seed": seed}, recording, name, ["unit_identification"])
     for seed in params.seeds
     for name, asked in params.adapt.transfer.items()
     for column in asked
@@ -256,6 +216,6 @@ plt.show()
 # %%
 folder = ROOT / "runs/adapt"
 folder.mkdir(parents=True, exist_ok=True)
-files = {"scores": pd.concat([scores, transfer]), "curves": curves, "few": few, "search": searches}
+files = {"scores": pd.concat([scores, transfer]), "curves": curves, "few": few}
 for name, rows in files.items():
     rows.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")

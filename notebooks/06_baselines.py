@@ -20,8 +20,6 @@
 # the Wiener filter's.
 
 # %%
-from dataclasses import fields
-
 import pandas as pd
 
 from poyo import ROOT, threads, tokens, vocabulary
@@ -31,15 +29,15 @@ from poyo.study import baselines, profile
 params = profile.load()
 threads.use(params.threads)
 corpus = sources.load_corpus(ROOT / "runs/data")
-pd.set_option("display.max_rows", 200)
 
 # %% [markdown]
 # ## 6.1 Choosing fairly
 #
-# Networks have dials, and who turns them longer wins. So every network may try equally many
-# configurations (`baselines` in `params.yaml`), for LFADS drawn at random as in AutoLFADS. The one
-# with the best R² on the **validation** trials is taken. To save time, a column's search is made
-# on its first session, and its winner is used for the column's other sessions.
+# Networks have dials, and who turns them longer wins. So every network, POYO's too, could try
+# equally many configurations, on other simulated species than this one
+# ([15_tuning](15_tuning.ipynb)). What was best there on validation trials stands first in its list
+# in `params.yaml`, and is used here for every session; no test trial was looked at, and no session
+# of this page.
 #
 # The same rule holds within a training, POYO's and everyone's: every so many steps, and after the
 # last, a network is validated, and the weights that were best are kept. Best is the R² on the
@@ -59,44 +57,35 @@ def networks(role):
 
 # %%
 common, first = (params.baselines, params.windows), params.seeds[0]
-sessions = {}
+flat = []
 for role, recordings in corpus.items():
     units, names = vocabulary.units_and_sessions(recordings)
-    sessions[role] = [
-        tokens.prepare(recording, sources.readout_of(recording), units, names)
-        for recording in recordings
-    ]
-flat = [(role, session) for role, of_role in sessions.items() for session in of_role]
-filtered = threads.run(lambda one: baselines.wiener(one[1], params.wiener, params.windows), flat)
-results = [
-    (role, "wiener", session, first, None, result)
-    for (role, session), result in zip(flat, filtered)
-]
+    for recording in recordings:
+        readout = sources.readout_of(recording)
+        flat.append((role, tokens.prepare(recording, readout, units, names)))
 
 
-def search(job):
-    """Try all configurations of a method on a session."""
-    _, method, session = job
-    return baselines.search(method, session, *common, seed=first)
+def filtered(job):
+    """The test split by the Wiener filter."""
+    return baselines.wiener(job[1], params.wiener, params.windows)
 
 
-def again(job):
-    """Fit one configuration to another session, or with another seed."""
-    _, method, session, seed, configuration = job
-    return baselines.fit(method, session, configuration, *common, seed=seed)[1]
+def fitted(job):
+    """The test split by a network."""
+    _, session, method, seed = job
+    config = baselines.configurations(method, params.baselines, first)[0]
+    return baselines.fit(method, session, config, *common, seed=seed)[1]
 
 
-jobs = [(role, method, some[0]) for role, some in sessions.items() for method in networks(role)]
-found = list(zip(jobs, threads.processes(search, jobs)))
 jobs = [
-    (role, method, session, seed, best)
-    for (role, method, searched), (best, _, _) in found
+    (role, session, method, seed)
+    for role, session in flat
+    for method in networks(role)
     for seed in params.seeds
-    for session in sessions[role]
-    if session is not searched or seed != first
 ]
-results += [(*job, first, best, result) for job, (best, result, _) in found]
-results += [(*job, result) for job, result in zip(jobs, threads.processes(again, jobs))]
+filters = threads.run(filtered, flat)
+results = [((*one, "wiener", first), decoded) for one, decoded in zip(flat, filters)]
+results += zip(jobs, threads.processes(fitted, jobs))
 scores = [
     {
         "role": role,
@@ -104,19 +93,11 @@ scores = [
         "task": session.recording.task,
         "method": method,
         "seed": seed,
-        "r2": result.r2,
+        "r2": decoded.r2,
     }
-    for role, method, session, seed, _, result in results
-]
-searches = [
-    {"role": role, "session_id": session.id, "method": method, **row}
-    for (role, method, session), (_, _, tried) in found
-    for row in tried
+    for (role, session, method, seed), decoded in results
 ]
 scores = pd.DataFrame(scores).round(4)
-columns = [field.name for field in fields(profile.LFADSNetwork)]
-columns = ["role", "session_id", "method", *columns, "valid_r2"]
-searches = pd.DataFrame(searches, columns=columns).round({"valid_r2": 4})
 table = scores.pivot_table(index="method", columns="role", values="r2", sort=False)
 table.round(3).astype(object).fillna("")
 
@@ -124,18 +105,8 @@ table.round(3).astype(object).fillna("")
 # *R² on test trials, mean over sessions and seeds.* The Wiener filter is linear; what the
 # MLP and the GRU win is the nonlinearity of the neurons. What other sessions could have taught is
 # left to win for all of them.
-#
-# ## 6.2 What was tried
-
-# %%
-searches.drop(columns="session_id").astype(object).fillna("")
-
-# %% [markdown]
-# *The configurations: width of the hidden layers, dropout, learning rate, weight of LFADS's
-# divergence, and R² on the validation trials, which chose.*
 
 # %%
 folder = ROOT / "runs/baselines"
 folder.mkdir(parents=True, exist_ok=True)
 scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")
-searches.to_csv(folder / "search.csv", index=False, lineterminator="\n")

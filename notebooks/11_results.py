@@ -17,7 +17,7 @@ from poyo.study import paper, plotting, profile, results
 plt.style.use("poyo.study.style")
 params = profile.load()
 corpus = {"simulated": "simulated cortex"}.get(params.data.corpus, params.data.corpus)
-names = ("scores", "table2", "scaling", "efficiency", "ablations", "search")
+names = ("scores", "table2", "scaling", "efficiency", "ablations")
 data = {
     name: pd.read_csv(plotting.FIGURES / f"data/{name}.csv")
     for name in (*names, "embedding_sessions")
@@ -70,18 +70,8 @@ plt.show()
 # %% [markdown]
 # *Bars: mean over sessions and seeds; circles: every session and seed.*
 #
-# Every row but the Wiener filter could try equally many configurations on the first session of a
-# column. How much hung on the choice: R² on the **validation** trials, worst to best. Where the
-# two are far apart, a finer grid might still find more.
-
-# %%
-search = data["search"].groupby(["method", "role"], sort=False).valid_r2.agg(["min", "max"])
-span = search.apply(lambda row: f"{row['min']:.3f} to {row['max']:.3f}", axis=1).unstack()
-span = span.loc[[m for m in paper.METHODS if m in span.index], columns].fillna("")
-span.rename(index=paper.METHODS)
-
-# %% [markdown]
-# *All configurations and what they gave are in `figures/data/search.csv`.*
+# Every row but the Wiener filter could choose from equally many configurations, on other species
+# than this one ([15_tuning](15_tuning.ipynb)).
 #
 # ## 11.2 The pretrained model on its own sessions
 

@@ -358,8 +358,7 @@ def test_only_the_runs_listed_are_collected(tmp_path, monkeypatch, scores):
     tables = {
         "adapt/scores": scores, "baselines/scores": scores.rename(columns={"column": "role"}),
         "adapt/curves": scores.assign(step=1, valid_r2=0.1).drop(columns="r2"),
-        "adapt/few": scores.assign(trials=5), "adapt/search": scores,
-        "baselines/search": scores, "ablations/scores": scores,
+        "adapt/few": scores.assign(trials=5), "ablations/scores": scores,
     }  # fmt: skip
     for name, table in tables.items():
         (tmp_path / "runs" / name).parent.mkdir(parents=True, exist_ok=True)

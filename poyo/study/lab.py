@@ -194,7 +194,7 @@ def yardsticks(job: tuple, how: How, configurations: dict) -> list[dict]:
     about = {"session": recording.session_id, "animal": recording.subject}
     about |= {"trials": trials, "seed": seed}
     try:
-        session = _session(labelled(recording, trials, how.windows.length, seed))
+        session = prepared(labelled(recording, trials, how.windows.length, seed))
     except RecordingError:
         return []  # `meet` has said so
     found = {"wiener": baselines.wiener(session, how.wiener, how.windows).r2}
@@ -206,7 +206,7 @@ def yardsticks(job: tuple, how: How, configurations: dict) -> list[dict]:
 
 def tuned(recording: Recording, how: How, seed: int) -> dict:
     """The configuration of each network on counts that is best on a session's validation split."""
-    search = (_session(recording), how.baselines, how.windows)
+    search = (prepared(recording), how.baselines, how.windows)
     return {method: baselines.search(method, *search, seed=seed)[0] for method in NETWORKS}
 
 
@@ -234,7 +234,7 @@ def unlabelled(job: tuple, how: How) -> list[dict]:
     about |= {"earlier": earlier.session_id}
     unchanged = {}
     if list(recording.unit_ids) == list(earlier.unit_ids):
-        one, later = _session(earlier), _session(recording)
+        one, later = prepared(earlier), prepared(recording)
         r2 = baselines.wiener(one, how.wiener, how.windows, later).r2
         unchanged["unchanged_wiener"] = r2
     rows = []
@@ -246,7 +246,8 @@ def unlabelled(job: tuple, how: How) -> list[dict]:
     return rows
 
 
-def _session(recording: Recording) -> tokens.Session:
+def prepared(recording: Recording) -> tokens.Session:
+    """A session of its own, for what is fitted to one session alone."""
     return tokens.prepare(recording, readout_of(recording), *units_and_sessions([recording]))
 
 

@@ -274,8 +274,6 @@ def collect(params: Params) -> None:
     curves, few = (pd.read_csv(runs / "adapt" / name) for name in ("curves.csv", "few.csv"))
     csv(efficiency(curves, few, scores), "efficiency")
     csv(pd.read_csv(runs / "ablations/scores.csv"), "ablations")
-    searches = [pd.read_csv(runs / stage / "search.csv") for stage in ("baselines", "adapt")]
-    csv(pd.concat(searches), "search")
     with replacing(FIGURES / "metrics.json") as scratch:
         scratch.write_text(json.dumps(headline(scores), indent=2) + "\n")
 
