@@ -131,8 +131,9 @@ def _latents(full: Setup, factor: float) -> Setup:
 
 def _context(full: Setup, length: float) -> Setup:
     """Windows of `length` seconds, as many in a step, overlapping as much in evaluation."""
-    eval_step = length * full.windows.eval_step / full.windows.length
-    return replace(full, windows=replace(full.windows, length=length, eval_step=eval_step))
+    scale = length / full.windows.length
+    times = {name: scale * getattr(full.windows, name) for name in ("eval_step", "overhang")}
+    return replace(full, windows=replace(full.windows, length=length, **times))
 
 
 def _spikes(full: Setup, move: Callable[..., Recording], *how: float) -> Setup:
