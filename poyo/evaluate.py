@@ -77,8 +77,8 @@ def scores(model, sessions: list[Session], split: str, windows: Windows) -> dict
 
 def covering(domain: np.ndarray, windows: Windows) -> np.ndarray:
     """(W,) starts, s, of the windows by which the intervals `domain` (n, 2) are decoded."""
-    # Paper: windows lie inside a trial, so what is at its ends is decoded from one side. Here:
-    # they reach `overhang` beyond it, and hear the spikes there as a linear filter does.
+    # Paper: windows lie inside a trial, so what is at its ends is decoded from one side.
+    # Here: they reach `overhang` beyond it, and hear the spikes there as a linear filter does.
     reach = domain + np.array([-windows.overhang, windows.overhang])
     return grid(reach, windows.length, windows.eval_step)
 

@@ -105,7 +105,7 @@ def test_every_method_meets_a_session(days, tmp_path):
     assert history[-1]["step"] <= HOW.recipes.pretrain.budget
     rows = lab.meet((days[2], "all", 0, pretrained, ["a2"], tmp_path), HOW)
     rows += lab.meet((days[2], 5, 0, pretrained, [], tmp_path), HOW)
-    rows += lab.meet_fewer((days[2], 0, pretrained, 1), HOW)
+    rows += lab.meet_fewer((days[2], 0, pretrained, "1 day"), HOW)
     rows += lab.yardsticks((days[2], 5, 0), HOW, lab.tuned(days[1], HOW, 0))
     rows += lab.unlabelled((days[2], days[1], {0: pretrained}), HOW)
     rows += lab.own_days((days[0], {0: pretrained}), HOW)
