@@ -12,10 +12,6 @@ from poyo.config import read_yaml
 GRAPH = read_yaml(ROOT / "dvc.yaml")
 STAGES = GRAPH["stages"]
 ASKED = {"speed", "real", "tuning"}  # for by name: slow, of one machine, or private recordings
-    "speed",
-    "real",
-    "tuning",
-}  # for by name: slow, of one machine, or of recordings that are not public
 NOTEBOOKS = {
     stage: match[1]
     for stage, entry in STAGES.items()
