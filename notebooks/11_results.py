@@ -187,8 +187,7 @@ for key, (claim, evidence, caveat) in paper.CLAIMS.items():
         {
             "claim": claim,
             "the paper's evidence": evidence + (f" (but: {caveat})" if caveat else ""),
-            "here": f"{found.estimate:+.3f} [{found.low:+.3f}, {found.high:+.3f}], "
-            f"{found.n} sessions",
+            "here": f"{results.Estimate(*found.iloc[:5])}, {found.n} sessions",
             "verdict": f"{found.verdict} (p = {found.p_holm:.2g})",
             "see": found.notebook,
         }
