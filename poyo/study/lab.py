@@ -167,8 +167,8 @@ def meet(job: tuple, how: How) -> list[dict]:
         identify = recipe.unit_identification
         adapt.identify_units(met, [short], identify, seed=seed, label=f"{method}, {where}")
         score(method, met)
-    label = f"finetuning, {where}"
-    adapt.finetune(met, [short], recipe.finetune, seed=seed, label=label)
+    rounds = recipe.finetune, recipe.finetune.budget
+    adapt.to_plateau(met, [short], *rounds, seed=seed, label=f"finetuning, {where}")
     score("finetune", met)
     if trials == "all":
         met.save(place / f"{recording.session_id}-{seed}.pt")
