@@ -257,7 +257,7 @@ plt.show()
 
 # %% [markdown]
 # *A panel per held-out session: test R² by the number of labelled trials, mean over seeds, and a
-# thin line from the lowest to the highest of them.*
+# thin line from the lowest to the highest of them; what is below 0 is drawn at 0.*
 #
 # ## 13.6 What can be said
 #

@@ -304,25 +304,25 @@ def claims(
     new = ~rows.animal.isin(known)
     at_most = (rows.labels <= FEW) & (rows.labels > 0) & (rows.trials != "all")
     every, none = rows.trials == "all", rows.trials == 0
-    unit_id, own = "unit_identification", "one decoder of all days - a Wiener filter of the day"
-    asked = {own: (rows, "pretrained", "wiener")}
+    unit_id, first = "unit_identification", "one decoder of all days - a Wiener filter of the day"
+    asked = {first: (rows, "pretrained", "wiener")}
     for who, of in (("new day", ~new), ("new animal", new)):
         few, short = f"{who}, {FEW} labelled trials or fewer", rows[of & at_most]
         whole, full = f"{who}, all trials", rows[of & every]
         asked |= {
             f"{few}: unit identification - from scratch": (short, unit_id, SCRATCH),
-            f"{few}: unit identification - Wiener": (short, unit_id, "wiener"),
+            f"{few}: unit identification - MLP": (short, unit_id, "mlp"),
             f"{whole}: finetuned - from scratch": (full, "finetune", SCRATCH),
-            f"{whole}: finetuned - Wiener": (full, "finetune", "wiener"),
+            f"{whole}: finetuned - MLP": (full, "finetune", "mlp"),
         }
     fewer = [m for m in rows.method.unique() if m.startswith(FEWER)]
     for method in fewer:
         name = f"all trials: all days - {method.removeprefix(FEWER)}, unit identification"
         asked[name] = (rows[every], unit_id, method)
-    own = rows[rows.session.isin(rows[none].session) & every & (rows.method == "wiener")]
+    of_day = rows[rows.session.isin(rows[none].session) & every & (rows.method == "wiener")]
     asked |= {
         "drift: a Wiener filter of the day - one of the last day": (
-            pd.concat([own, rows[none]]), "wiener", "unchanged_wiener"
+            pd.concat([of_day, rows[none]]), "wiener", "unchanged_wiener"
         ),
         "no label: rows of the same units - Wiener filter of the last day": (
             rows[none], "same_units", "unchanged_wiener"
