@@ -52,23 +52,31 @@ caption = (
 Markdown(plotting.markdown(rows, "table2", caption))
 
 # %%
-fig, axes = plt.subplots(1, len(columns), figsize=(7.4, 3.0), sharey=True)
+fig, axes = plt.subplots(1, len(columns), figsize=(7.6, 3.2), sharey=True)
 shown = [m for m in paper.METHODS if m in set(table2.method)]
-palette = {m: "C0" if "finetune" in m else "C2" if "unit" in m else "0.75" for m in shown}
-palette["single_session"] = "C1"
+colors = {m: "C0" if "finetune" in m else "C2" if "unit" in m else "0.45" for m in shown}
+colors["single_session"] = "C1"
+place = {method: y for y, method in enumerate(shown[::-1])}
 for ax, column in zip(axes, columns):
-    for y, method in enumerate(shown[::-1]):
-        part = scores[(scores.column == column) & (scores.method == method)]
-        if len(part):
-            ax.barh(y, part.groupby("session_id").r2.mean().mean(), 0.7, color=palette[method])
-            ax.plot(part.r2, [y] * len(part), "o", color="0.2", ms=2.5, mfc="none", mew=0.6)
-    ax.set(title=column, yticks=range(len(shown)), xlim=(0, 1), xlabel="test R²")
+    part = scores[(scores.column == column) & scores.method.isin(shown)]
+    means = part.pivot_table(index="method", columns="session_id", values="r2")
+    means = means.loc[[m for m in shown if m in means.index]]
+    y = [place[m] for m in means.index]
+    ax.plot(means, y, color="0.8", lw=0.8, zorder=0)  # a line per session
+    for method, r2 in means.iterrows():
+        ax.plot(r2, [place[method]] * len(r2), "o", ms=3, mfc="w", color=colors[method], mew=0.8)
+        ax.plot(r2.mean(), place[method], "o", ms=5.5, color=colors[method])
+        if reported := paper.TABLE_2.get(method, {}).get(column):
+            ax.plot(reported[0], place[method], "|", ms=9, mew=1.6, color="C3")
+    ax.set(title=column, yticks=range(len(shown)), xlabel="test R²")
+    ax.grid(axis="x", color="0.92", lw=0.6)
 axes[0].set_yticklabels([paper.METHODS[m] for m in shown[::-1]])
 plotting.save(fig, "table2")
 plt.show()
 
 # %% [markdown]
-# *Bars: mean over sessions and seeds; circles: every session and seed.*
+# *Filled: mean over sessions; hollow: each session, seeds averaged, a grey line through the same
+# one; every panel has its own range. Red: what the paper reports for this row, on its recordings.*
 #
 # Every row but the Wiener filter could choose from equally many configurations, on other species
 # than this one ([15_tuning](15_tuning.ipynb)).
