@@ -26,7 +26,7 @@ from poyo.study import lab, plotting, profile, replicates, results
 params = profile.load()
 threads.use(params.threads)
 setup = params.evidence
-recipes = lab.shortened(params.your_lab, setup.share)
+recipes = lab.limited(params.your_lab, setup.budgets)
 how = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
 
 
@@ -57,17 +57,25 @@ pd.DataFrame(
 # ## 14.2 Pretraining
 #
 # One decoder over all known sessions, one over every third of them with as many steps, and one for
-# each of these alone: what do more sessions add, for those that all have seen? And a control: one
-# over all sessions, the spikes of each shifted by a few minutes against its behaviour. It can have
-# learned nothing that is true.
+# each of two sessions alone: what do more sessions add, for those that all have seen? And a
+# control: one over all sessions, the spikes of each shifted by a minute or two against its
+# behaviour. It can have learned nothing that is true.
 
 # %%
 old, few = corpus["pretraining"], corpus["pretraining"][::3]
-jobs = [(results.ALL, old), (results.THIRD, few)]
-jobs += [(results.SHIFTED, [replicates.shifted(one, species) for one in old])]
-jobs += [(one.session_id, [one]) for one in few]
-trained = threads.processes(lambda job: lab.pretrain(job[1], how, seed=species)[0], jobs)
-decoders = {name: decoder for (name, _), decoder in zip(jobs, trained)}
+false = [replicates.shifted(one, species) for one in old]
+jobs = {results.ALL: old, results.THIRD: few, results.SHIFTED: false}
+jobs |= {one.session_id: [one] for one in few[:2]}
+
+
+def trained(some):
+    """A decoder of one session, or of several."""
+    if len(some) == 1:
+        return lab.from_scratch(some[0], how, seed=species)
+    return lab.pretrain(some, how, seed=species)[0]
+
+
+decoders = dict(zip(jobs, threads.processes(trained, jobs.values())))
 knowing = {name: decoder for name, decoder in decoders.items() if name != results.SHIFTED}
 rows = all_of(replicates.own, [(one, knowing) for one in few])
 
@@ -76,7 +84,7 @@ rows = all_of(replicates.own, [(one, knowing) for one in few])
 
 # %%
 new = [*corpus["new day"], *corpus["new animal"]]
-networks = lab.tuned(old[-1], how, species)
+networks = {method: getattr(params.baselines, method).tried[0] for method in lab.NETWORKS}
 cells = [(one, n, species) for one in new for n in (*setup.trials, "all")]
 rows += all_of(lab.yardsticks, cells, configurations=networks)
 rows += all_of(lab.meet, [(*cell, decoders[results.ALL], (), None) for cell in cells])

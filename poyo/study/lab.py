@@ -74,6 +74,16 @@ def shortened(recipes: Lab, share: float) -> Lab:
     return replace(recipes, **{name: less(getattr(recipes, name)) for name in names})
 
 
+def limited(recipes: Lab, budgets: dict[str, int]) -> Lab:
+    """The recipes with other budgets, which the first round does not exceed, either."""
+    old = {name: getattr(recipes, name) for name in budgets}
+    most = {name: min(recipe.steps, budgets[name]) for name, recipe in old.items()}
+    return replace(
+        recipes,
+        **{n: replace(old[n], steps=most[n], budget=budget) for n, budget in budgets.items()},
+    )
+
+
 def cost(decoder: Decoder, recordings: list[Recording], recipe: EmbeddingRecipe) -> float:
     """About how many seconds a gradient step takes, from a few of them, without validations."""
     model, began = decoder.copy().model.to(train.device()), 0.0
@@ -114,6 +124,14 @@ def pretrain(
     label = f"pretraining, {len(recordings)} sessions, seed {seed}"
     rounds = (recipe, recipe.budget)
     return decoder, adapt.to_plateau(decoder, recordings, *rounds, seed=seed, label=label)
+
+
+def from_scratch(recording: Recording, how: How, *, seed: int, where: str = "") -> Decoder:
+    """A decoder of one recording alone, trained until validation no longer rises."""
+    decoder, recipe = untrained([recording], how, seed), how.recipes.from_scratch
+    label = f"from scratch, {where or recording.session_id}"
+    adapt.to_plateau(decoder, [recording], recipe, recipe.budget, seed=seed, label=label)
+    return decoder
 
 
 def labelled(recording: Recording, n: int | str, length: float, seed: int) -> Recording:
@@ -157,10 +175,8 @@ def meet(job: tuple, how: How) -> list[dict]:
         (r2,) = decoder.score([recording], "test").values()
         rows.append(about | {"method": method, "r2": round(r2, 4)})
 
-    new, recipe = Decoder.new([short], size=how.size, windows=how.windows, seed=seed), how.recipes
-    rounds = recipe.from_scratch, recipe.from_scratch.budget
-    adapt.to_plateau(new, [short], *rounds, seed=seed, label=f"from scratch, {where}")
-    score(SCRATCH, new)
+    score(SCRATCH, from_scratch(short, how, seed=seed, where=where))
+    recipe = how.recipes
     starts = {"unit_identification": ()} | ({"same_units_identification": like} if like else {})
     for method, ids in reversed(starts.items()):  # the last one is finetuned
         met = pretrained.adopt([short], seed=seed, same_units_as=ids)

@@ -178,7 +178,7 @@ class Lab:
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """The replicates that claims rest on, and what each of them is. claims, development: seeds of
-    simulated species; share: of the steps of `your_lab`, whose recipes it uses."""
+    simulated species; budgets: of those recipes of `your_lab` that train to a plateau."""
 
     claims: tuple[int, ...]
     development: tuple[int, ...]
@@ -186,11 +186,13 @@ class Evidence:
     minutes: float
     units: tuple[int, int]
     trials: tuple[int, ...]
-    share: float
+    budgets: dict[str, int]
 
     def __post_init__(self):
         both = self.claims + self.development
         _check(len({*both}) == len(both), f"claims and development share a species: {both}")
+        known = "pretrain", "from_scratch", "finetune"
+        _check({*self.budgets} == {*known}, f"budgets: the keys are {', '.join(known)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from . import lab
 from .profile import Evidence
 
 KNOWN = ("sim-c", CO), ("sim-c", RT), ("sim-m", CO), ("sim-m", RT), ("sim-j", CO)  # each day
-NEW_DAY, NEW_ANIMAL = (("sim-c", CO), ("sim-m", RT)), (("sim-t", CO), ("sim-t", RT))
+NEW_DAY, NEW_ANIMAL = (("sim-m", RT),), (("sim-t", CO), ("sim-t", RT))
 
 
 def simulate_species(seed: int, setup: Evidence) -> dict[str, list[Recording]]:
