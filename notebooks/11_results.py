@@ -221,6 +221,31 @@ caption = (
 Markdown(plotting.markdown(rows, "claims", caption))
 
 # %%
+found = replicates.groupby("species").apply(results.measures, include_groups=False)
+fig, ax = plt.subplots(figsize=(6.6, 3.0))
+ax.axvspan(-results.MARGIN, results.MARGIN, color="0.94", lw=0)
+ax.axvline(0, color="0.6", lw=0.8)
+colors = {"supported": "C2", "contradicted": "C3", results.NOT_RESOLVED: "0.45"}
+for y, row in enumerate(claims[::-1].itertuples()):
+    ax.plot(found[row.Index], [y] * len(found), "o", ms=3.5, mfc="none", color="0.6", mew=0.8)
+    ax.plot([row.low, row.high], [y, y], color=colors[row.verdict], lw=2)
+    ax.plot(row.estimate, y, "o", ms=6, color=colors[row.verdict])
+labels = []
+for where, better, worse in (results.PRIMARY[claim] for claim in claims.index[::-1]):
+    better, worse = (name.replace("_", " ") for name in (better, worse))
+    labels.append(f"{where}: {better} - {worse}")
+ax.set(yticks=range(len(claims)), yticklabels=labels, xlabel="difference of test R²")
+names = ("supported", "contradicted", results.NOT_RESOLVED)
+handles = [plt.Line2D([], [], color=colors[name], marker="o", label=name) for name in names]
+fig.legend(handles=handles, loc="outside upper center", ncols=3)
+plotting.save(fig, "claims")
+plt.show()
+
+# %% [markdown]
+# *Hollow: a species each; filled: their mean with its 95 % interval, in the colour of the verdict
+# after correction. Grey band: what counts as being as good.*
+
+# %%
 found = results.exploratory(
     scores, data["scaling"], data["efficiency"], data["embedding_sessions"]
 )

@@ -24,6 +24,18 @@ ALL, THIRD = "all sessions", "a third of them"  # what a decoder of 14_replicate
 SHIFTED = "finetuned from shifted sessions"
 AS_GOOD = ("unit id > single",)  # claims of being as good, not of being better
 CONTROL = "control"  # pretraining on sessions whose spikes were shifted cannot help
+# claim: on which sessions, and the two methods whose difference of test R² it is about
+PRIMARY = {
+    "unmatched neurons": ("known sessions", ALL, "wiener"),
+    "multi > single": ("known sessions", ALL, "single_session"),
+    "better than networks on counts": ("new sessions", "finetune", "mlp"),
+    "unit id > wiener": ("new animal", "unit_identification", "wiener"),
+    "unit id > single": ("new animal", "unit_identification", "from_scratch"),
+    "finetune > single": ("new sessions", "finetune", "from_scratch"),
+    "few labels": ("few labelled trials", "unit_identification", "from_scratch"),
+    "more data": ("new sessions", "unit_identification", f"unit_identification of {THIRD}"),
+    CONTROL: ("new sessions", SHIFTED, "from_scratch"),
+}
 
 
 class Estimate(NamedTuple):
@@ -194,23 +206,14 @@ def alike(sessions: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 def measures(rows: pd.DataFrame) -> pd.Series:
     """One number for each primary claim and the control, of one species: what minus what in test
-    R², sessions averaged. rows: role, session, method, trials, r2, of 14_replicate."""
+    R² (PRIMARY), sessions averaged. rows: role, session, method, trials, r2, of 14_replicate."""
     rows = rows.rename(columns={"session": "session_id"})
     known, new = rows[rows.role == "pretraining"], rows[rows.role != "pretraining"]
     full, few = new[new.trials == "all"], new[new.trials != "all"]
-    animal, unit_id = full[full.role == "new animal"], "unit_identification"
-    asked = {
-        "unmatched neurons": (known, ALL, "wiener"),
-        "multi > single": (known, ALL, "single_session"),
-        "better than networks on counts": (full, "finetune", "mlp"),
-        "unit id > wiener": (animal, unit_id, "wiener"),
-        "unit id > single": (animal, unit_id, "from_scratch"),
-        "finetune > single": (full, "finetune", "from_scratch"),
-        "few labels": (few, unit_id, "from_scratch"),
-        "more data": (full, unit_id, f"{unit_id} of {THIRD}"),
-        CONTROL: (full, SHIFTED, "from_scratch"),
-    }
-    return pd.Series({claim: gain(*three).mean() for claim, three in asked.items()})
+    parts = {"known sessions": known, "new sessions": full, "few labelled trials": few}
+    parts["new animal"] = full[full.role == "new animal"]
+    means = {c: gain(parts[where], *pair).mean() for c, (where, *pair) in PRIMARY.items()}
+    return pd.Series(means)
 
 
 def primary(rows: pd.DataFrame) -> pd.DataFrame:
