@@ -166,11 +166,11 @@ few.pivot_table(index=["column", "method"], columns="trials", values="r2", sort=
 # %% [markdown]
 # *Test R² by number of labelled trials, mean over the sessions of a column.*
 #
-# ## 5.5 Across tasks, and from fewer sessions
+# ## 5.5 Across tasks
 #
 # What does a model that has seen one task know about another? Networks pretrained on center-out
-# (`co`) or random-target sessions (`rt`) only identify the units of sessions of other tasks. And
-# one that has seen a third of the sessions, as long (`third`), meets all of them.
+# (`co`) or random-target sessions (`rt`) only identify the units of sessions of other tasks
+# (`adapt.transfer` in `params.yaml`).
 
 # %%
 transfer = all_of(

@@ -5,8 +5,9 @@
 # Two questions. Does a larger model, or one that saw more sessions, decode better? And how many
 # gradient steps and how many labelled trials does a new session cost?
 #
-# A point of the figures is a row of `models` in `params.yaml` whose name stands in `runs`: add
-# one, and `dvc repro` trains that point alone. Several at a time:
+# A size is a row of `models` in `params.yaml` whose name stands in `runs`: add one, and
+# `dvc repro` trains that point alone. A seed more in `evidence.claims` runs one replicate. Several
+# at once:
 #
 #     dvc stage list --name-only pretrain | xargs -P 2 -I{} dvc --wait-for-lock repro -q -s {}
 
@@ -21,52 +22,64 @@ plt.style.use("poyo.study.style")
 params = profile.load()
 scaling = pd.read_csv(plotting.FIGURES / "data/scaling.csv")
 efficiency = pd.read_csv(plotting.FIGURES / "data/efficiency.csv")
+evidence = results.evidence(params)
+unit = "species" if params.data.corpus == "simulated" else "session"
+print(f"{evidence.unit.nunique()} units of replication, a {unit} each")
 
 # %% [markdown]
 # ## 7.1 Size and data (Figure 3)
 #
-# Models are compared on the test trials of the sessions that all of those compared have been
-# trained on: all of one source for the sizes, a third of them for the amounts of data (the
-# single-session control has a model for each of these). So a difference is one of the model, never
-# one of the sessions. Which model is larger, or saw more, is read from its number of parameters
-# and its sessions, not from its name.
+# Models are compared on the test trials of sessions that all of those compared have been trained
+# on, so a difference is one of the model, never one of the sessions. The sizes are models of all
+# sessions of one source, on the one species of the other pages. The amounts of data come from the
+# replicates ([14_replicate](14_replicate.ipynb)): a model of one session, of a third of the
+# sessions, and of all of them, the last two trained for as many steps.
 
 # %%
 by = ["model", "task", "session_id"]
-values = {name: (name, "mean") for name in ("r2", "parameters", "spikes")}
+values = {name: (name, "mean") for name in ("r2", "parameters")}
 means = scaling.groupby(by, as_index=False, sort=False).agg(**values)  # over seeds
 means["task"] = means.task.map(paper.TASKS)
-by_size, by_data = results.by_size(scaling), results.by_data(scaling)
-print(f"small to large: {', '.join(by_size)}; little to much data: {', '.join(by_data)}")
-seen = means[means.model.isin(by_data)].groupby("session_id").model.nunique()
-shared = means[means.session_id.isin(seen[seen == len(by_data)].index)]
-shared.groupby(["model", "task"], sort=False)[["parameters", "spikes", "r2"]].mean().round(3)
+sizes = results.by_size(scaling)
+print(f"small to large: {', '.join(sizes)}")
+known = evidence[evidence.role == "pretraining"]
+amounts = [m for m in ("single_session", results.THIRD, results.ALL) if m in set(known.method)]
+shared = known[known.method.isin(amounts)].pivot_table(
+    index=["unit", "session"], columns="method", values="r2"
+)[amounts]
+shared = shared.dropna().groupby("unit").mean()  # sessions that all amounts have in common
+shared.round(3)
 
 # %% [markdown]
-# *On the sessions that all amounts of data have in common: shared parameters, spikes in the
-# training split, mean test R² (seeds averaged first).*
-
+# *Test R² by the amount of data, a row per unit of replication.*
 
 # %%
-def points(ax, models, x, color, task):
-    """Models against x on one task, with the intervals of what differs between them."""
-    part = means[means.model.isin(models) & (means.task == task)]
-    at = shared[shared.model.isin(models) & (shared.task == task)].groupby("model")[x].mean()
-    found = np.array(sorted((at[model], *e[:3]) for model, e in results.within(part).items()))
-    spread = np.abs(found[:, 2:].T - found[:, 1])
-    ax.errorbar(found[:, 0], found[:, 1], yerr=spread, fmt="o-", ms=4, capsize=2, color=color)
-    ax.set_xscale("log")
-    ax.set_xticks(found[:, 0], [f"{value / 1e3:.0f} k" for value in found[:, 0]])
-    ax.minorticks_off()
-
-
 colors = {"CO": "C0", "RT": "C2"}
 fig, axes = plt.subplots(2, 2, figsize=(6.4, 4.8), sharey="row")
+
+
+def points(ax, x, found, color):
+    """Means at x with the intervals of what differs between the models."""
+    mean, low, high = np.array([estimate[:3] for estimate in found.values()]).T
+    spread = np.nan_to_num([mean - low, high - mean])
+    ax.errorbar(x, mean, yerr=spread, fmt="o-", ms=4, capsize=2, color=color)
+
+
 for task, color in colors.items():
-    points(axes[0, 0], by_size, "parameters", color, task)
-    points(axes[0, 1], by_data, "spikes", color, task)
+    part = means[means.model.isin(sizes) & (means.task == task)]
+    if len(part):
+        found = results.within(part)
+        points(axes[0, 0], part.groupby("model").parameters.mean()[[*found]], found, color)
+parameters = means[means.model.isin(sizes)].groupby("model").parameters.mean().sort_values()
+axes[0, 0].set_xscale("log")
+axes[0, 0].set_xticks(parameters, [f"{value / 1e3:.0f} k" for value in parameters])
+axes[0, 0].minorticks_off()
+long = shared.rename_axis("session_id").stack().rename("r2").reset_index()
+axes[0, 1].plot(shared.to_numpy().T, color="0.8", lw=0.8, zorder=0)  # a line per unit
+points(axes[0, 1], range(len(amounts)), results.within(long, "method"), "0.2")
+axes[0, 1].set_xticks(range(len(amounts)), [name.replace("_", " ") for name in amounts])
 axes[0, 0].set(title="ours: size", xlabel="shared parameters", ylabel="test R²")
-axes[0, 1].set(title="ours: one session, a third, all", xlabel="training spikes")
+axes[0, 1].set(title=f"ours: data, {len(shared)} {unit}(s)", xlabel="pretrained on")
 names = ["task", "sessions", "parameters", "tokens", "r2"]
 theirs = pd.DataFrame(paper.SCALING, columns=names).astype({"tokens": float})
 for task, color in colors.items():
@@ -89,35 +102,13 @@ plotting.save(fig, "scaling")
 plt.show()
 
 # %% [markdown]
-# *Above: ours, mean over sessions; bars: 95 % interval of what differs between models,
-# each session's own level taken out. Below: what the paper shows, read off its figure. The two
-# rows are of different data and are not comparable in height.*
+# *Above: ours, means with the 95 % interval of what differs between models, the level of each
+# session (left) or species (right, a grey line each) taken out. Below: what the paper shows, read
+# off its figure. The rows are of different data and are not comparable in height.*
 #
 # Mind the budget: all multi-session models are trained for the same number of steps, so a model of
 # a third of the sessions sees each of them three times as often, and a deeper one is further from
 # the end of its training. The paper trains each until nothing more happens.
-#
-# A law: the unexplained share of the variance, $1 - R^2$, as a power of the size or of the
-# training spikes, fitted within each session; the power is averaged over sessions.
-
-# %%
-laws = {
-    (x, task): results.powers(means[means.model.isin(models) & (means.task == task)], x)
-    for x, models in (("parameters", by_size), ("spikes", by_data))
-    for task in colors
-}
-found = results.judge({law: results.greater(values) for law, values in laws.items()})
-pd.DataFrame(
-    [
-        {"1 - R² falls with": x, "task": task, "sessions": len(values),
-         "by the power": str(results.estimate(values)), "more is better": found.verdict[x, task]}
-        for (x, task), values in laws.items()
-    ]
-)  # fmt: skip
-
-# %% [markdown]
-# *Powers with their 95 % interval over sessions; positive: more is better. The verdicts are
-# corrected for there being four (Holm).*
 #
 # ## 7.2 What a new session costs (Figure 4)
 #
@@ -125,47 +116,63 @@ pd.DataFrame(
 # identification ends. Right: test R² against the number of labelled trials to learn from.
 
 # %%
-NAMES = {
-    "single_session": ("from scratch", "C1"),
-    "poyo_mp_unit_identification": ("unit identification", "C2"),
-    "poyo_mp_finetune": ("finetuning", "C0"),
+COLORS = {
+    "from scratch": "C1",
+    "unit identification": "C2",
+    "finetuning": "C0",
+    "MLP": "C4",
+    "Wiener filter": "0.45",
 }
-steps, trials = (efficiency[efficiency.cost == cost] for cost in ("steps", "trials"))
+STEPS = {
+    "single_session": "from scratch",
+    "poyo_mp_unit_identification": "unit identification",
+    "poyo_mp_finetune": "finetuning",
+}
+TRIALS = {
+    "wiener": "Wiener filter",
+    "mlp": "MLP",
+    "from_scratch": "from scratch",
+    "unit_identification": "unit identification",
+    "finetune": "finetuning",
+}
+steps = efficiency[efficiency.cost == "steps"]
 fig, axes = plt.subplots(1, 2, figsize=(6.8, 3.0), sharey=True)
 
 
-def curve(ax, part, color, start=0):
-    """Each session (seeds averaged) against x, their mean, and its interval over sessions."""
-    sessions = part.pivot_table(index="x", columns="session_id", values="r2")
-    ax.plot(sessions.index + start, sessions, color=color, lw=0.5, alpha=0.5)
-    sessions = sessions.dropna()  # a mean over the same sessions everywhere
-    found = np.array([results.estimate(row)[:3] for row in sessions.to_numpy()])
-    ax.plot(sessions.index + start, found[:, 0], "o-", ms=3, color=color)
-    ax.fill_between(sessions.index + start, *found[:, 1:].T, color=color, alpha=0.2, lw=0)
+def curve(ax, table, color, start=0):
+    """Columns of R² against the index, their mean, and its interval over columns."""
+    ax.plot(table.index + start, table, color=color, lw=0.5, alpha=0.4)
+    table = table.dropna()  # a mean over the same ones everywhere
+    found = np.array([results.estimate(row)[:3] for row in table.to_numpy()])
+    ax.plot(table.index + start, found[:, 0], "o-", ms=3, color=color)
+    ax.fill_between(table.index + start, *found[:, 1:].T, color=color, alpha=0.2, lw=0)
 
 
 frozen = steps[steps.method == "poyo_mp_unit_identification"]["x"].max()
-for method, (_, color) in NAMES.items():
-    start = frozen if method == "poyo_mp_finetune" else 0
-    curve(axes[0], steps[steps.method == method], color, start)
-    part = trials[(trials.method == method) & (trials.x > 0)]
-    if len(part):
-        curve(axes[1], part, color)
+for method, name in STEPS.items():
+    table = steps[steps.method == method].pivot_table(index="x", columns="session_id", values="r2")
+    curve(axes[0], table, COLORS[name], frozen if method == "poyo_mp_finetune" else 0)
+met = evidence[evidence.role != "pretraining"]
+trials = [*dict.fromkeys(n for n in met.trials if n != "all"), "all"]
+for method, name in TRIALS.items():
+    table = met[met.method == method].pivot_table(index="trials", columns="unit", values="r2")
+    table.index = [trials.index(n) for n in table.index]
+    if len(table):
+        curve(axes[1], table.sort_index(), COLORS[name])
 axes[0].set(xlabel="gradient step", ylabel="R²", ylim=(-0.1, 1))
 axes[0].set_title(f"validation, {steps.session_id.nunique()} held-out sessions")
-axes[1].set_title(f"test, {trials.session_id.nunique()} sessions of a new animal")
-axes[1].set_xscale("log")
-axes[1].set_xticks(params.adapt.trials, params.adapt.trials)
+axes[1].set_title(f"test, {met.unit.nunique()} {unit}(s)")
+axes[1].set_xticks(range(len(trials)), trials)
 axes[1].set_xlabel("labelled trials to learn from")
-axes[1].minorticks_off()
-handles = [plt.Line2D([], [], color=color, label=name) for name, color in NAMES.values()]
-axes[0].legend(handles=handles, loc="lower right")
+handles = [plt.Line2D([], [], color=color, label=name) for name, color in COLORS.items()]
+fig.legend(handles=handles, loc="outside lower center", ncols=5)
 plotting.save(fig, "efficiency")
 plt.show()
 
 # %% [markdown]
-# *Thin: every session (seeds averaged); thick: their mean, shaded: its 95 % interval. Right: mean
-# where all sessions have that many trials.*
+# *Left, thin: every session of the one species of the other pages (seeds averaged). Right, thin:
+# every species of the replicates, its held-out sessions averaged. Thick: their mean, shaded: its
+# 95 % interval.*
 #
 # The paper's own curves, from the interactive figure on the authors' page: unit identification of
 # two sessions by POYO-1.
@@ -182,20 +189,22 @@ plt.show()
 # *As the paper reports; not ours.*
 
 # %%
-pair = ("poyo_mp_unit_identification", "single_session")
-gains = {n: results.gain(some, *pair) for n, some in trials[trials.x > 0].groupby("x")}
-found = results.judge({n: results.greater(gain) for n, gain in gains.items()})
-pd.DataFrame(
-    [
-        {"labelled trials": n, "sessions": len(gain), "of them ahead": (gain > 0).sum(),
-         "unit identification minus scratch": str(results.estimate(gain)),
-         "verdict": found.verdict[n]}
-        for n, gain in gains.items()
-    ]
-)  # fmt: skip
+rows = []
+for n in trials:
+    some = met[met.trials == n].rename(columns={"session": "session_id"})
+    for better in ("unit_identification", "finetune"):
+        by_unit = some.groupby("unit")
+        gain = by_unit.apply(
+            lambda one, better=better: results.gain(one, better, "from_scratch").mean(),
+            include_groups=False,
+        )
+        rows.append(
+            {"labelled trials": n, "minus from scratch": better.replace("_", " "),
+             "ahead": f"{(gain > 0).sum()} of {gain.count()}",
+             "difference of test R²": str(results.estimate(gain))}
+        )  # fmt: skip
+pd.DataFrame(rows).set_index("labelled trials")
 
 # %% [markdown]
-# *Paired differences of test R², 95 % interval over sessions; ahead: sessions in which unit
-# identification is better. The verdicts are corrected for the number of rows (Holm).* Four
-# sessions of two tasks are few: where the gain is large in one task and small in the other, the
-# interval of their mean holds zero even if all of them gain.
+# *Paired differences of test R², with their 95 % interval over the units of replication. What may
+# be claimed of them stands in [11_results](11_results.ipynb).*

@@ -142,9 +142,9 @@ plt.show()
 # %% [markdown]
 # *Mean paired difference and 95 % interval over sessions.*
 #
-# ## 11.4 Across tasks, and from fewer sessions
+# ## 11.4 Across tasks
 #
-# Unit identification by networks that have seen one task only, or a third of the sessions.
+# Unit identification by networks that have seen one task only.
 
 # %%
 rows = []
@@ -152,16 +152,14 @@ for column in columns:
     row = {"column": column}
     part = scores[scores.column == column]
     for name in ("single_session", "co_unit_identification", "rt_unit_identification",
-                 "third_unit_identification", "poyo_mp_unit_identification",
-                 "poyo_1_unit_identification"):  # fmt: skip
+                 "poyo_mp_unit_identification", "poyo_1_unit_identification"):  # fmt: skip
         level = results.estimate(part[part.method == name].groupby("session_id").r2.mean())
         row[name.replace("_", " ")] = f"{level.mean:.3f}" if level.n else ""
     rows.append(row)
 pd.DataFrame(rows).set_index("column")
 
 # %% [markdown]
-# *Mean test R². `co`: pretrained on center-out sessions, `rt`: on random-target sessions, `third`:
-# on a third of those of `poyo_mp`, for as many steps.*
+# *Mean test R². `co`: pretrained on center-out sessions, `rt`: on random-target sessions.*
 #
 # ## 11.5 The paper's claims: how they are judged
 #
@@ -190,10 +188,7 @@ pd.DataFrame(rows).set_index("column")
 #   verdict.
 
 # %%
-replicates = pd.concat(
-    pd.read_csv(plotting.FIGURES / f"data/replicates/{seed}.csv")
-    for seed in params.evidence.claims
-)
+replicates = results.evidence(params)
 claims = results.primary(replicates)
 plotting.csv(claims.rename_axis("claim").reset_index(), "claims")
 full = replicates[replicates.trials == "all"]
@@ -213,15 +208,13 @@ for row in claims.itertuples():
             "verdict": verdict,
         }
     )
-where = f"{len(params.evidence.claims)} simulated species, profile `{params.profile}`"
-caption = (
-    f"*Here: {where}: difference of test R², mean [95 % interval over species]. Nothing here is "
-    "evidence about the paper's own recordings.*"
-)
+units = "species" if corpus == "simulated cortex" else "sessions"
+where = f"{corpus}, {replicates.unit.nunique()} {units}, profile `{params.profile}`"
+caption = f"*Here: {where}: difference of test R², mean [95 % interval over {units}].*"
 Markdown(plotting.markdown(rows, "claims", caption))
 
 # %%
-found = replicates.groupby("species").apply(results.measures, include_groups=False)
+found = replicates.groupby("unit").apply(results.measures, include_groups=False)
 fig, ax = plt.subplots(figsize=(6.6, 3.0))
 ax.axvspan(-results.MARGIN, results.MARGIN, color="0.94", lw=0)
 ax.axvline(0, color="0.6", lw=0.8)
@@ -242,7 +235,7 @@ plotting.save(fig, "claims")
 plt.show()
 
 # %% [markdown]
-# *Hollow: a species each; filled: their mean with its 95 % interval, in the colour of the verdict
+# *Hollow: each species; filled: their mean with its 95 % interval, in the colour of the verdict
 # after correction. Grey band: what counts as being as good.*
 
 # %%

@@ -181,9 +181,9 @@ def test_only_lfads_has_a_divergence():
         ("adapt.transfer", {"nine": ["T-CO"]}, "'nine' is no row of models"),
         *(
             ("runs", [run for run in TREE["runs"] if run != name], f"runs: '{name}' is missing")
-            for name in ("poyo_mp", "poyo_1", "third", "co")
+            for name in ("poyo_mp", "poyo_1", "co")
         ),
-        ("models.third.alone", True, r"models\.third: 05_adapt needs one model for all"),
+        ("models.co.alone", True, r"models\.co: 05_adapt needs one model for all"),
         ("models.co.share", 0.0, r"models\.co: share: 0\.0 is not in \(0, 1\]"),
         ("models.co.optimizer", "sgd", r"models\.co: optimizer: 'sgd' is unknown"),
         ("windows.queries", 0, "windows: queries must be at least 1, got 0"),

@@ -183,17 +183,6 @@ def test_models_are_compared_by_parameters_and_sessions_not_by_name(scaling):
     assert results.select(scaling, scope="rt") == []
 
 
-def test_a_power_law_is_found():
-    """1 - R² = 0.5 at 100 parameters, falling as their square root."""
-    rows = [
-        row
-        for size in (100, 200, 400)
-        for row in trained(f"m{size}", [1 - 0.5 * (size / 100) ** -0.5] * 2, parameters=size)
-    ]
-    powers = results.powers(pd.DataFrame(rows), "parameters")
-    assert powers.to_dict() == pytest.approx({"s0": 0.5, "s1": 0.5})
-
-
 def test_few_steps_count_up_to_their_limit():
     rows = [
         {"method": f"poyo_mp_{m}", "x": x, "r2": r2, "session_id": "s", "seed": 0}
@@ -251,7 +240,7 @@ def species(seed: int, rng: np.random.Generator, **more: float) -> pd.DataFrame:
     known = [results.ALL, "wiener", "single_session"]
     met = ["wiener", "mlp", "from_scratch", unit_id, "finetune", f"{unit_id} of {results.THIRD}"]
     rows = [
-        {"species": seed, "role": role, "session": session, "method": method, "trials": trials,
+        {"unit": seed, "role": role, "session": session, "method": method, "trials": trials,
          "r2": 0.8 + more.get(method, 0.0) + 0.001 * rng.standard_normal()}
         for role, sessions in roles.items()
         for session in sessions
@@ -273,10 +262,32 @@ def test_a_claim_rests_on_species_and_not_on_their_sessions():
     assert table.verdict["few labels"] == results.NOT_RESOLVED, "equal is not better"
     assert table.verdict[results.CONTROL] == results.NOT_RESOLVED
     assert table.p_holm[results.CONTROL] == table.p[results.CONTROL], "a family of its own"
-    again = pd.concat([rows, rows[rows.species == 0]])  # the same sessions twice
+    again = pd.concat([rows, rows[rows.unit == 0]])  # the same sessions twice
     assert (results.primary(again).n == 6).all()
     worse = pd.concat(species(seed, rng, finetune=-0.1) for seed in range(6))
     assert results.primary(worse).verdict["finetune > single"] == "contradicted"
+
+
+def test_where_there_is_one_cortex_claims_rest_on_sessions(scores, scaling):
+    few = {"cost": "trials", "x": 5, "r2": 0.4, "seed": 0, "column": "T-CO"}
+    efficiency = pd.DataFrame(
+        [few | {"method": f"poyo_mp_{m}", "session_id": "T-CO0"} for m in ("finetune",)]
+        + [few | {"method": "single_session", "session_id": "T-CO0", "x": 0}]
+    )
+    own = scores[scores.column == "T-CO"].assign(column="pretrain")
+    own["session_id"] = own.session_id.map({"T-CO0": "s0", "T-CO1": "s1"})
+    rows = results.by_session(pd.concat([scores, own]), scaling, efficiency)
+    assert {*rows.role} == {"pretraining", "new day", "new animal"}
+    assert {*rows[rows.role == "new animal"].session.str[:4]} == {"T-CO", "T-RT"}
+    assert rows[rows.trials == 5][["session", "method"]].to_numpy().tolist() == [
+        ["T-CO0", "finetune"]
+    ], "all trials, 0 in the file, stand in the scores"
+    table = results.primary(rows)
+    assert table.n["multi > single"] == 2
+    assert table.estimate["multi > single"] == pytest.approx(0.45), "0.7 of all, 0.25 of one each"
+    assert table.estimate["finetune > single"] == pytest.approx(0.0)
+    assert table.n["finetune > single"] == 2 * len(paper.COLUMNS)
+    assert table.n[results.CONTROL] == 0 and table.verdict[results.CONTROL] == results.NOT_RESOLVED
 
 
 def test_what_is_detectable_is_found_in_four_cases_of_five():
@@ -368,8 +379,7 @@ def test_only_the_runs_listed_are_collected(tmp_path, monkeypatch, scores):
     assert list(scaling.model) == list(params.runs)
     columns = ["session_id", "task", "seed", "r2", "parameters", "sessions", "spikes"]
     assert list(scaling) == [*columns, "model", "scope", "share", "alone"]
-    single = scaling[scaling.alone]
-    assert list(single.model) == ["single"] and list(single.share) == [0.33]
+    assert not scaling.alone.any() and {*scaling.share} == {1.0}
     found = pd.read_csv(tmp_path / "figures/data/scores.csv")
     assert list(found) == ["column", "session_id", "task", "method", "seed", "r2"]
     assert set(found[found.column == "pretrain"].method) == {"poyo_mp", "poyo_1"}

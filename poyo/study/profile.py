@@ -14,7 +14,6 @@ from .. import ROOT
 from ..config import ConfigError, EmbeddingRecipe, Recipe, Windows, build, read_yaml
 
 TABLE_2 = ("poyo_mp", "poyo_1")  # rows of `models` that Table 2 is made of
-NEEDED = (*TABLE_2, "third")  # rows that the pages after 04_pretrain cannot do without
 
 
 def _check(holds: object, message: str) -> None:
@@ -240,7 +239,7 @@ class Params:
         for name in (*self.runs, *self.adapt.transfer):
             _check(name in self.models, f"runs: {name!r} is no row of models; known: {known}")
         _check(len({*self.runs}) == len(self.runs), "runs: a name is there twice")
-        for name in (*NEEDED, *self.adapt.transfer):
+        for name in (*TABLE_2, *self.adapt.transfer):
             _check(name in self.runs, f"runs: {name!r} is missing; 05_adapt needs it")
             _check(not self.models[name].alone, f"models.{name}: 05_adapt needs one model for all")
         tries = self.baselines.lfads.candidates

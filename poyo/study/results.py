@@ -23,6 +23,13 @@ NOT_RESOLVED = "not resolved at this scale"
 ALL, THIRD = "all sessions", "a third of them"  # what a decoder of 14_replicate was pretrained on
 SHIFTED = "finetuned from shifted sessions"
 AS_GOOD = ("unit id > single",)  # claims of being as good, not of being better
+HELD_OUT = {  # of Table 2, by what 14_replicate calls it
+    "single_session": "from_scratch",
+    "poyo_mp_unit_identification": "unit_identification",
+    "poyo_mp_finetune": "finetune",
+    "third_unit_identification": f"unit_identification of {THIRD}",
+}
+NEW_ANIMAL = ("T-CO", "T-RT")  # columns
 CONTROL = "control"  # pretraining on sessions whose spikes were shifted cannot help
 # claim: on which sessions, and the two methods whose difference of test R² it is about
 PRIMARY = {
@@ -174,16 +181,6 @@ def _as_large_as_poyo_mp(scaling: pd.DataFrame) -> pd.DataFrame:
     return scaling[scaling.parameters == scaling[scaling.model == "poyo_mp"].parameters.max()]
 
 
-def powers(scores: pd.DataFrame, x: str) -> pd.Series:
-    """The power of x by which 1 - R² falls, per session: minus the slope in the logarithms."""
-    means = scores.groupby(["session_id", "model"])[["r2", x]].mean().query("r2 < 1")
-    found = {}
-    for session, one in means.groupby("session_id"):
-        if one[x].nunique() > 1:
-            found[session] = -np.polyfit(np.log(one[x]), np.log(1 - one.r2), 1)[0]
-    return pd.Series(found, dtype=float)
-
-
 def reached(steps: pd.DataFrame, limit: int = 200, share: float = 0.9) -> pd.Series:
     """Per session: unit identification's best validation R² within `limit` steps, minus `share`
     of the finetuned one's last."""
@@ -204,9 +201,40 @@ def alike(sessions: pd.DataFrame, *columns: str) -> pd.DataFrame:
     return pd.DataFrame({"alike": same, "chance": chance}, index=label.index)
 
 
+def evidence(params: Params) -> pd.DataFrame:
+    """What the primary claims rest on: unit (of replication), role, session, method, trials, r2.
+    A unit is a simulated species, of 14_replicate; of recordings, where there is but one cortex,
+    a session."""
+    folder = FIGURES / "data"
+    if params.data.corpus == "simulated":
+        files = [folder / f"replicates/{seed}.csv" for seed in params.evidence.claims]
+        return pd.concat(map(pd.read_csv, files)).rename(columns={"species": "unit"})
+    names = "scores", "scaling", "efficiency"
+    return by_session(*(pd.read_csv(folder / f"{name}.csv") for name in names))
+
+
+def by_session(scores, scaling, efficiency: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `evidence` from a corpus of recordings."""
+    held_out, own = scores[scores.column != "pretrain"], scores[scores.column == "pretrain"]
+    data = scaling[scaling.model.isin(by_data(scaling))]
+    amount = np.where(data.alone, "single_session", np.where(data.share < 1, THIRD, ALL))
+    few = efficiency[(efficiency.cost == "trials") & (efficiency.x > 0)]
+    parts = [
+        own[own.method == "wiener"].assign(role="pretraining"),
+        data.assign(role="pretraining", method=amount),
+        held_out.replace({"method": HELD_OUT}),
+        few.rename(columns={"x": "trials"}).replace({"method": HELD_OUT}),
+    ]
+    rows = pd.concat(parts).rename(columns={"session_id": "session"}).astype({"trials": object})
+    rows["trials"] = rows.trials.fillna("all")
+    new = np.where(rows.column.isin(NEW_ANIMAL), "new animal", "new day")
+    rows = rows.assign(unit=rows.session, role=rows.role.fillna(pd.Series(new, rows.index)))
+    return rows[["unit", "role", "session", "method", "trials", "r2"]]
+
+
 def measures(rows: pd.DataFrame) -> pd.Series:
-    """One number for each primary claim and the control, of one species: what minus what in test
-    R² (PRIMARY), sessions averaged. rows: role, session, method, trials, r2, of 14_replicate."""
+    """One number for each primary claim and the control, of one unit of replication: what minus
+    what in test R² (PRIMARY), sessions averaged. rows: as in `evidence`."""
     rows = rows.rename(columns={"session": "session_id"})
     known, new = rows[rows.role == "pretraining"], rows[rows.role != "pretraining"]
     full, few = new[new.trials == "all"], new[new.trials != "all"]
@@ -218,9 +246,9 @@ def measures(rows: pd.DataFrame) -> pd.Series:
 
 def primary(rows: pd.DataFrame) -> pd.DataFrame:
     """The verdicts on the primary claims, one family, and on the control beside it: as `judge`,
-    with the difference that as many species would find four times of five ("detectable"). The unit
-    of replication is the species. rows: as in `measures`, and species."""
-    found = rows.groupby("species").apply(measures, include_groups=False)
+    with the difference that as many units of replication would find four times of five
+    ("detectable"). rows: as in `evidence`."""
+    found = rows.groupby("unit").apply(measures, include_groups=False)
     tests = {c: (equivalent if c in AS_GOOD else greater)(found[c]) for c in found}
     control = tests.pop(CONTROL)
     table = pd.concat([judge(tests), judge({CONTROL: control})])
