@@ -23,8 +23,9 @@ params = profile.load()
 scaling = pd.read_csv(plotting.FIGURES / "data/scaling.csv")
 efficiency = pd.read_csv(plotting.FIGURES / "data/efficiency.csv")
 evidence = results.evidence(params)
-unit = "species" if params.data.corpus == "simulated" else "session"
-print(f"{evidence.unit.nunique()} units of replication, a {unit} each")
+n = evidence.unit.nunique()
+units = f"{n} species" if params.data.corpus == "simulated" else f"{n} sessions"
+print(f"replicates: {units}")
 
 # %% [markdown]
 # ## 7.1 Size and data (Figure 3)
@@ -69,7 +70,9 @@ for task, color in colors.items():
     part = means[means.model.isin(sizes) & (means.task == task)]
     if len(part):
         found = results.within(part)
-        points(axes[0, 0], part.groupby("model").parameters.mean()[[*found]], found, color)
+        at = part.groupby("model").parameters.mean()
+        order = [size for size in sizes if size in found]
+        points(axes[0, 0], at[order], {size: found[size] for size in order}, color)
 parameters = means[means.model.isin(sizes)].groupby("model").parameters.mean().sort_values()
 axes[0, 0].set_xscale("log")
 axes[0, 0].set_xticks(parameters, [f"{value / 1e3:.0f} k" for value in parameters])
@@ -79,7 +82,7 @@ axes[0, 1].plot(shared.to_numpy().T, color="0.8", lw=0.8, zorder=0)  # a line pe
 points(axes[0, 1], range(len(amounts)), results.within(long, "method"), "0.2")
 axes[0, 1].set_xticks(range(len(amounts)), [name.replace("_", " ") for name in amounts])
 axes[0, 0].set(title="ours: size", xlabel="shared parameters", ylabel="test R²")
-axes[0, 1].set(title=f"ours: data, {len(shared)} {unit}(s)", xlabel="pretrained on")
+axes[0, 1].set(title=f"ours: data, {units}", xlabel="pretrained on")
 names = ["task", "sessions", "parameters", "tokens", "r2"]
 theirs = pd.DataFrame(paper.SCALING, columns=names).astype({"tokens": float})
 for task, color in colors.items():
@@ -154,14 +157,19 @@ for method, name in STEPS.items():
     curve(axes[0], table, COLORS[name], frozen if method == "poyo_mp_finetune" else 0)
 met = evidence[evidence.role != "pretraining"]
 trials = [*dict.fromkeys(n for n in met.trials if n != "all"), "all"]
-for method, name in TRIALS.items():
+for i, (method, name) in enumerate(TRIALS.items()):
     table = met[met.method == method].pivot_table(index="trials", columns="unit", values="r2")
-    table.index = [trials.index(n) for n in table.index]
-    if len(table):
-        curve(axes[1], table.sort_index(), COLORS[name])
+    found = np.array([results.estimate(table.loc[n])[:3] for n in trials])
+    x, spread = (
+        np.arange(len(trials)) + 0.04 * (i - 2),
+        np.nan_to_num(found[:, 1:].T - found[:, 0]),
+    )
+    axes[1].errorbar(
+        x, found[:, 0], yerr=np.abs(spread), fmt="o-", ms=3, capsize=2, color=COLORS[name]
+    )
 axes[0].set(xlabel="gradient step", ylabel="R²", ylim=(-0.1, 1))
 axes[0].set_title(f"validation, {steps.session_id.nunique()} held-out sessions")
-axes[1].set_title(f"test, {met.unit.nunique()} {unit}(s)")
+axes[1].set_title(f"test, {units}")
 axes[1].set_xticks(range(len(trials)), trials)
 axes[1].set_xlabel("labelled trials to learn from")
 handles = [plt.Line2D([], [], color=color, label=name) for name, color in COLORS.items()]
@@ -170,9 +178,9 @@ plotting.save(fig, "efficiency")
 plt.show()
 
 # %% [markdown]
-# *Left, thin: every session of the one species of the other pages (seeds averaged). Right, thin:
-# every species of the replicates, its held-out sessions averaged. Thick: their mean, shaded: its
-# 95 % interval.*
+# *Left, thin: every session of the one species of the other pages (seeds averaged); thick: their
+# mean, shaded: its 95 % interval. Right: mean over the replicates, the held-out sessions of each
+# averaged, and its 95 % interval.*
 #
 # The paper's own curves, from the interactive figure on the authors' page: unit identification of
 # two sessions by POYO-1.
