@@ -230,16 +230,18 @@ def simulate(
     minutes: float = 2.0,
     units: tuple[int, int] = (25, 60),
     flavour: str = "perich",
+    take: int = 0,
 ) -> Recording:
     """One session of a simulated animal: the same arguments give the same bytes.
     animal: any name, such as "sim-c". units: fewest and most units that are heard; all sessions of
     a day have the same ones. From day to day most stay, some are replaced at their place of the
     array (and keep its name, as a channel does), and tuning drifts. flavour: "perich" (cm at 100
     Hz, sorted units), "odoherty" (mm at 250 Hz, threshold crossings), "churchland" (the same at 1
-    kHz) or "nlb" (mm at 1 kHz, twice as many units, sorted). `behavior["cursor"]`, in "nlb"
-    "hand", has pos, vel and acc; `Recording.units` has what no laboratory sees: area, rate_hz,
-    lag_s (positive: before the movement), preferred_direction in radians and tuning_depth, the
-    cosine modulation at the root mean square speed as a share of the mean rate."""
+    kHz) or "nlb" (mm at 1 kHz, twice as many units, sorted). take: another number gives other
+    trials of the same units on the same day. `behavior["cursor"]`, in "nlb" "hand", has pos, vel
+    and acc; `Recording.units` has what no laboratory sees: area, rate_hz, lag_s (positive: before
+    the movement), preferred_direction in radians and tuning_depth, the cosine modulation at the
+    root mean square speed as a share of the mean rate."""
     if flavour not in FLAVOURS:
         raise ValueError(f"no flavour {flavour!r}; known: {', '.join(FLAVOURS)}")
     lab = FLAVOURS[flavour]
@@ -250,7 +252,8 @@ def simulate(
     if not (1 <= units[0] <= units[1] and minutes >= 0.5):
         raise ValueError(f"units {units} must be (fewest, most), minutes {minutes} at least 0.5")
     seconds, who = minutes * 60.0, make_animal(seed, animal)
-    moves, noise = (stream(seed, animal, day, task, of) for of in ("moves", "fire"))
+    again = [take] * (take > 0)
+    moves, noise = (stream(seed, animal, day, task, of, *again) for of in ("moves", "fire"))
     behaviour = Behaviour(moves, who.centre, who.reach, who.tempo)
     perform, areas = lab.tasks[task]
     perform(behaviour, seconds)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..data.intervals import intervals
 from ..data.recording import CO, RT, Recording
 from ..data.simulate import simulate
 from . import lab
@@ -52,3 +53,28 @@ def own(job: tuple, how: lab.How) -> list[dict]:
             (found[method],) = decoder.score([recording], "test").values()
     about = {"session": recording.session_id, "trials": "all"}
     return [about | {"method": method, "r2": round(r2, 4)} for method, r2 in found.items()]
+
+
+def longer(recording: Recording, more: Recording) -> Recording:
+    """The recording with all of another of the same units behind it, to learn from; what is kept
+    for validation and test stays as it was."""
+    begin = recording.domain[-1, 1] - more.domain[0, 0]
+
+    def joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.concatenate([a, b + begin])
+
+    behavior = {}
+    for name, series in recording.behavior.items():
+        later = more.behavior[name] | {"timestamps": more.behavior[name]["timestamps"] + begin}
+        behavior[name] = {key: np.concatenate([series[key], later[key]]) for key in series}
+    there = more.intervals
+    spans = {name: joined(rows, there[name]) for name, rows in recording.intervals.items()}
+    return replace(
+        recording,
+        spike_times=joined(recording.spike_times, more.spike_times),
+        spike_units=np.concatenate([recording.spike_units, more.spike_units]),
+        behavior=behavior,
+        domain=intervals(recording.domain[0, 0], more.domain[-1, 1] + begin),
+        splits=recording.splits | {"train": joined(recording.splits["train"], more.domain)},
+        intervals=spans,
+    )
