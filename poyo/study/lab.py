@@ -386,6 +386,7 @@ def panels(rows: pd.DataFrame, sessions: list[str], trials: list) -> Figure:
 def advice(rows: pd.DataFrame, margin: float = 0.01) -> str:
     """What to use by the number of labelled trials, a line each: the method with the highest mean
     test R² over the held-out sessions, and those within `margin` of it."""
+    names = NAMES | {"same_units_identification": "POYO, unit identification from the same units"}
     rows = rows[rows.method.isin(METHODS)]
     table = rows.pivot_table(index="trials", columns="method", values="r2", sort=False)
     lines = []
@@ -393,12 +394,10 @@ def advice(rows: pd.DataFrame, margin: float = 0.01) -> str:
         means = means.dropna().sort_values(ascending=False)
         near = [m for m in means.index[1:] if means.iloc[0] - means[m] < margin]
         labels = {0: "Without any label", "all": "With all labelled trials"}
-        text = (
-            f"{labels.get(trials, f'With {trials} labelled trials')} use {NAMES[means.index[0]]}"
-        )
-        text += f" (mean test R² {means.iloc[0]:.2f}"
+        text = labels.get(trials, f"With {trials} labelled trials")
+        text += f" use {names[means.index[0]]} (mean test R² {means.iloc[0]:.2f}"
         others = [m for m in ("from_scratch", "wiener") if m in means and m != means.index[0]]
-        text += "".join(f", {NAMES[m]} {means[m]:.2f}" for m in others) + ")"
-        text += f"; {' and '.join(NAMES[m] for m in near)} is as good" if near else ""
+        text += "".join(f", {names[m]} {means[m]:.2f}" for m in others) + ")"
+        text += f"; {' and '.join(names[m] for m in near)} is as good" if near else ""
         lines.append(text + ".")
     return "\n".join(lines)
