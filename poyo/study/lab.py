@@ -42,6 +42,7 @@ NETWORKS = "mlp", "gru"  # on counts, beside the Wiener filter
 RECURS = 0.5  # of the units: where fewer have a namesake on an earlier day, names mean nothing
 FEWER = "unit_identification of "  # so many days: a method's name
 ONE = "one session: no interval"  # instead of a verdict
+FINETUNING = 7  # times the steps of its recipe at most: three rounds, each twice as long
 FEW = 20  # labelled trials: what counts as few in the claims
 
 
@@ -183,7 +184,7 @@ def meet(job: tuple, how: How) -> list[dict]:
         identify = recipe.unit_identification
         adapt.identify_units(met, [short], identify, seed=seed, label=f"{method}, {where}")
         score(method, met)
-    rounds = recipe.finetune, recipe.finetune.budget
+    rounds = recipe.finetune, FINETUNING * recipe.finetune.steps
     adapt.to_plateau(met, [short], *rounds, seed=seed, label=f"finetuning, {where}")
     score("finetune", met)
     if place and trials == "all":
@@ -399,6 +400,7 @@ def panels(rows: pd.DataFrame, sessions: list[str], trials: list) -> Figure:
 def advice(rows: pd.DataFrame, margin: float = 0.01) -> str:
     """What to use by the number of labelled trials, a line each: the method with the highest mean
     test R² over the held-out sessions, and those within `margin` of it."""
+    names = NAMES | {"same_units_identification": "POYO, unit identification from the same units"}
     rows = rows[rows.method.isin(METHODS)]
     table = rows.pivot_table(index="trials", columns="method", values="r2", sort=False)
     lines = []
@@ -406,12 +408,10 @@ def advice(rows: pd.DataFrame, margin: float = 0.01) -> str:
         means = means.dropna().sort_values(ascending=False)
         near = [m for m in means.index[1:] if means.iloc[0] - means[m] < margin]
         labels = {0: "Without any label", "all": "With all labelled trials"}
-        text = (
-            f"{labels.get(trials, f'With {trials} labelled trials')} use {NAMES[means.index[0]]}"
-        )
-        text += f" (mean test R² {means.iloc[0]:.2f}"
+        text = labels.get(trials, f"With {trials} labelled trials")
+        text += f" use {names[means.index[0]]} (mean test R² {means.iloc[0]:.2f}"
         others = [m for m in ("from_scratch", "wiener") if m in means and m != means.index[0]]
-        text += "".join(f", {NAMES[m]} {means[m]:.2f}" for m in others) + ")"
-        text += f"; {' and '.join(NAMES[m] for m in near)} is as good" if near else ""
+        text += "".join(f", {names[m]} {means[m]:.2f}" for m in others) + ")"
+        text += f"; {' and '.join(names[m] for m in near)} is as good" if near else ""
         lines.append(text + ".")
     return "\n".join(lines)

@@ -169,7 +169,7 @@ class Lab:
 
     pretrain: Plateau
     unit_identification: EmbeddingRecipe
-    finetune: Plateau
+    finetune: Recipe
     from_scratch: Plateau
     trials: tuple[int, ...]
 
