@@ -152,7 +152,7 @@ if decoder:
     known = (Decoder.load_official if decoder.endswith(".ckpt") else Decoder.load)(decoder)
     trained = known.adopt([recording], seed=seed, same_units_as=same_units_as)
     plan = [params.your_lab.unit_identification, params.your_lab.finetune]
-    steps = plan[0].steps + lab.FINETUNING * plan[1].steps
+    steps = plan[0].steps + plan[1].budget
     print(f"sessions that the given decoder knows: {len(known.sessions) - 1}")
     if official.seen(known.sessions.names, [recording.session_id]):
         print("this recording is one of them, so its score says nothing about a new day")
@@ -170,7 +170,7 @@ say(f"training takes up to about {max(1, minutes):.0f} min ({steps} steps)")
 # %%
 if decoder:
     history = adapt.identify_units(trained, [recording], plan[0], seed=seed)
-    rounds = plan[1], lab.FINETUNING * plan[1].steps
+    rounds = plan[1], plan[1].budget
     finetuning = adapt.to_plateau(trained, [recording], *rounds, seed=seed, label="finetuning")
     history += [row | {"step": row["step"] + plan[0].steps} for row in finetuning]
 else:

@@ -42,7 +42,6 @@ NETWORKS = "mlp", "gru"  # on counts, beside the Wiener filter
 RECURS = 0.5  # of the units: where fewer have a namesake on an earlier day, names mean nothing
 FEWER = "unit_identification of "  # so many days: a method's name
 ONE = "one session: no interval"  # instead of a verdict
-FINETUNING = 7  # times the steps of its recipe at most: three rounds, each twice as long
 FEW = 20  # labelled trials: what counts as few in the claims
 
 
@@ -184,7 +183,7 @@ def meet(job: tuple, how: How) -> list[dict]:
         identify = recipe.unit_identification
         adapt.identify_units(met, [short], identify, seed=seed, label=f"{method}, {where}")
         score(method, met)
-    rounds = recipe.finetune, FINETUNING * recipe.finetune.steps
+    rounds = recipe.finetune, recipe.finetune.budget
     adapt.to_plateau(met, [short], *rounds, seed=seed, label=f"finetuning, {where}")
     score("finetune", met)
     if place and trials == "all":

@@ -169,7 +169,7 @@ class Lab:
 
     pretrain: Plateau
     unit_identification: EmbeddingRecipe
-    finetune: Recipe
+    finetune: Plateau
     from_scratch: Plateau
     trials: tuple[int, ...]
 
