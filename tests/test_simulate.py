@@ -92,6 +92,16 @@ def test_a_longer_session_of_a_day_has_the_same_units():
     assert np.median(np.cos(turned[strong])) > 0.9
 
 
+def test_another_take_is_other_trials_of_the_same_units():
+    one, more = (simulate(animal="sim-m", day=1, task=CO, minutes=2.0, take=n) for n in (0, 1))
+    assert list(one.unit_ids) == list(more.unit_ids)
+    assert not np.array_equal(one.intervals["trials"], more.intervals["trials"])
+    rates = [
+        np.bincount(r.spike_units, minlength=len(r.unit_ids)) / r.duration for r in (one, more)
+    ]
+    assert np.corrcoef(*rates)[0, 1] > 0.95
+
+
 def test_most_neurons_of_an_array_stay_and_some_are_replaced():
     """57, 43 and 39 % are the same after 7, 10 and 15 days (Dickey et al. 2009)."""
     areas = {"M1": 0.6, "PMd": 0.4}

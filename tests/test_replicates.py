@@ -1,0 +1,49 @@
+"""What a replicate of the evidence is made of."""
+
+import numpy as np
+import pytest
+
+from poyo.data.intervals import contains
+from poyo.data.recording import CO
+from poyo.data.simulate import simulate
+from poyo.study import lab, profile, replicates
+
+UNITS = {"animal": "sim-t", "day": 1, "task": CO, "units": (6, 9)}
+
+
+@pytest.fixture(scope="module")
+def brief():
+    return simulate(minutes=1.0, **UNITS)
+
+
+def test_shifted_spikes_are_as_many_and_say_something_else(brief):
+    moved = replicates.shifted(brief, 0)
+    counts = [np.bincount(one.spike_units) for one in (brief, moved)]
+    assert np.array_equal(*counts) and (np.diff(moved.spike_times) >= 0).all()
+    assert (moved.spike_times >= 0).all() and moved.spike_times[-1] < brief.duration
+    # a unit's intervals are what they were, but for the one that was cut
+    gaps = [np.diff(one.spike_times[one.spike_units == 0]).round(6) for one in (brief, moved)]
+    assert np.isin(*gaps).sum() >= len(gaps[0]) - 1
+    width = 0.1
+    binned = [np.histogram(one.spike_times, np.arange(0, 60, width))[0] for one in (brief, moved)]
+    assert abs(np.corrcoef(*binned)[0, 1]) < 0.3
+
+
+def test_more_trials_are_behind_the_recording_and_to_learn_from(brief):
+    more = simulate(minutes=2.0, take=1, **UNITS)
+    long = replicates.longer(brief, more)
+    assert long.duration == pytest.approx(180.0)
+    assert len(long.spike_times) == len(brief.spike_times) + len(more.spike_times)
+    assert (np.diff(long.behavior["cursor"]["timestamps"]) > 0).all()
+    for split in ("valid", "test"):
+        assert np.array_equal(long.splits[split], brief.splits[split])
+    assert contains(long.splits["train"], np.array([61.0, 120.0, 179.0])).all()
+    assert len(long.intervals["trials"]) > len(brief.intervals["trials"])
+
+
+def test_a_budget_bounds_the_first_round_too():
+    recipes = profile.load().your_lab
+    short = lab.limited(recipes, {"pretrain": 7, "from_scratch": 10**6})
+    assert (short.pretrain.steps, short.pretrain.budget) == (7, 7)
+    assert short.from_scratch.steps == recipes.from_scratch.steps
+    assert short.from_scratch.budget == 10**6 and short.finetune == recipes.finetune
