@@ -216,9 +216,9 @@ if len(drift) and drift.days.notna().any():
 # All methods get the same trials. Of n labelled trials one in five (at least one) is kept for
 # validation, so n is all that is needed. Unit identification learns the rows of the new units
 # alone; finetuning goes on from there with everything. Finetuning and training from scratch end
-# when validation no longer rises, or when their budget of steps is spent (`your_lab` in
-# `params.yaml`). The networks on counts have the configuration that was best on the last
-# pretraining day's validation trials.
+# when validation no longer rises, or when their steps are spent: those of `budget` in
+# `params.yaml` from scratch, and seven times those of its recipe for finetuning. The networks on
+# counts have the configuration that was best on the last pretraining day's validation trials.
 
 # %%
 networks = lab.tuned(old[-1], how, seeds[0])

@@ -79,7 +79,8 @@ def test_another_day_starts_from_a_given_decoder(place, monday):
     lines = poyo(place, "run", "12_your_recording", "--as", "next", *what, *given)
     text = "\n".join(lines)
     assert "sessions that the given decoder knows: 1\nbefore any training on the new day: " in text
-    assert "unit identification: step 2/2" in text and "finetuning: step 2/2" in text
+    assert "unit identification: step 2/2" in text
+    assert "finetuning, from step 0: step 2/2" in text
     assert lines[-5:-4] == ["decoder: runs/your_recording/tuesday.pt; in Python:"]
     assert lines[-2:] == [PAGE.format("next", place / "repository"), "0"]
     decoder = Decoder.load(place / "repository/runs/your_recording/tuesday.pt")
