@@ -91,7 +91,7 @@ rows += all_of(lab.meet, [(*cell, decoders[results.ALL], (), None) for cell in c
 jobs = [(one, species, decoders[results.THIRD], results.THIRD) for one in new]
 rows += all_of(lab.meet_fewer, jobs)
 jobs = [(one, "all", species, decoders[results.SHIFTED], (), None) for one in new]
-control = [row for row in all_of(lab.meet, jobs) if row["method"] == "finetune"]
+control = [row for row in all_of(lab.adapted, jobs) if row["method"] == "finetune"]
 rows += [row | {"method": results.SHIFTED} for row in control]
 role = {one.session_id: role for role, some in corpus.items() for one in some}
 scores = pd.DataFrame(rows).assign(species=species)

@@ -221,6 +221,13 @@ def spike_train(rng: np.random.Generator, times: np.ndarray, rate: np.ndarray) -
     return spikes
 
 
+def even_train(times: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """(S,) spike times of a neuron without chance, one wherever the integral of its rate has risen
+    by one: a count is the rate, as far as whole numbers can be."""
+    mass = np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) * (STEP / 2))])
+    return np.interp(np.arange(0.5, mass[-1]), mass, times)
+
+
 def simulate(
     *,
     animal: str,
@@ -231,6 +238,7 @@ def simulate(
     units: tuple[int, int] = (25, 60),
     flavour: str = "perich",
     take: int = 0,
+    noiseless: float = 0.0,
 ) -> Recording:
     """One session of a simulated animal: the same arguments give the same bytes.
     animal: any name, such as "sim-c". units: fewest and most units that are heard; all sessions of
@@ -238,7 +246,8 @@ def simulate(
     array (and keep its name, as a channel does), and tuning drifts. flavour: "perich" (cm at 100
     Hz, sorted units), "odoherty" (mm at 250 Hz, threshold crossings), "churchland" (the same at 1
     kHz) or "nlb" (mm at 1 kHz, twice as many units, sorted). take: another number gives other
-    trials of the same units on the same day. `behavior["cursor"]`, in "nlb" "hand", has pos, vel
+    trials of the same units on the same day. noiseless: as a multiple of the rates, spikes without
+    any chance instead: what a decoder of the rates themselves would know. `behavior["cursor"]`, in "nlb" "hand", has pos, vel
     and acc; `Recording.units` has what no laboratory sees: area, rate_hz, lag_s (positive: before
     the movement), preferred_direction in radians and tuning_depth, the cosine modulation at the
     root mean square speed as a share of the mean rate."""
@@ -274,7 +283,11 @@ def simulate(
     late = np.array([unit.late for unit in array])
     times = np.arange(-1.0, seconds + 0.1, STEP)  # a second for the network to settle
     rate, clean = fire(noise, run_network(noise, who, behaviour, times), array, lab.rate)
-    trains = [spike_train(noise, times, rate[:, i]) + late[i // m] for i in range(n * m)]
+    if noiseless:
+        trains = [even_train(times, noiseless * clean[:, i]) for i in range(n * m)]
+    else:
+        trains = [spike_train(noise, times, rate[:, i]) for i in range(n * m)]
+    trains = [train + late[i // m] for i, train in enumerate(trains)]
     spikes = np.concatenate(trains)
     spike_units = np.repeat(np.arange(n * m) // m, [len(train) for train in trains])
     order = np.argsort(spikes, kind="stable")

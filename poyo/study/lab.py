@@ -157,38 +157,45 @@ def same_units(recording: Recording, earlier: Iterable[Recording]) -> list[str]:
 
 
 def meet(job: tuple, how: How) -> list[dict]:
-    """One held-out session, one number of labelled trials, one seed: a row per method.
-    job: the recording, trials, seed, the pretrained decoder, ids of sessions with the same units,
-    and the folder in which the decoder finetuned on all trials is kept, or None."""
-    recording, trials, seed, pretrained, like, place = job
-    where = f"{recording.session_id}, {trials} trials, seed {seed}"
-    about = {"session": recording.session_id, "animal": recording.subject}
-    about |= {"trials": trials, "seed": seed}
+    """One held-out session, one number of labelled trials, one seed: a row per method, of which
+    the first is trained from scratch. job: as of `adapted`."""
+    recording, trials, seed, *_ = job
     try:
         short = labelled(recording, trials, how.windows.length, seed)
     except RecordingError as error:
         train.say(f"left out: {error}")
         return []
-    rows = []
+    where = f"{recording.session_id}, {trials} trials, seed {seed}"
+    alone = from_scratch(short, how, seed=seed, where=where)
+    return [_scored(alone, SCRATCH, recording, trials, seed), *adapted(job, how)]
 
-    def score(method: str, decoder: Decoder) -> None:
-        (r2,) = decoder.score([recording], "test").values()
-        rows.append(about | {"method": method, "r2": round(r2, 4)})
 
-    score(SCRATCH, from_scratch(short, how, seed=seed, where=where))
-    recipe = how.recipes
+def adapted(job: tuple, how: How) -> list[dict]:
+    """Unit identification, then finetuning from where it ends: a row each.
+    job: the recording, trials, seed, the pretrained decoder, ids of sessions with the same units,
+    and the folder in which the decoder finetuned on all trials is kept, or None."""
+    recording, trials, seed, pretrained, like, place = job
+    short, recipe = labelled(recording, trials, how.windows.length, seed), how.recipes
+    where = f"{recording.session_id}, {trials} trials, seed {seed}"
     starts = {"unit_identification": ()} | ({"same_units_identification": like} if like else {})
+    rows = []
     for method, ids in reversed(starts.items()):  # the last one is finetuned
         met = pretrained.adopt([short], seed=seed, same_units_as=ids)
         identify = recipe.unit_identification
         adapt.identify_units(met, [short], identify, seed=seed, label=f"{method}, {where}")
-        score(method, met)
+        rows.append(_scored(met, method, recording, trials, seed))
     rounds = recipe.finetune, recipe.finetune.budget
     adapt.to_plateau(met, [short], *rounds, seed=seed, label=f"finetuning, {where}")
-    score("finetune", met)
     if place and trials == "all":
         met.save(place / f"{recording.session_id}-{seed}.pt")
-    return rows
+    return [*rows, _scored(met, "finetune", recording, trials, seed)]
+
+
+def _scored(decoder: Decoder, method: str, recording: Recording, trials, seed: int) -> dict:
+    """A row of what is known of a held-out session: its test R² by a decoder."""
+    (r2,) = decoder.score([recording], "test").values()
+    about = {"session": recording.session_id, "animal": recording.subject, "trials": trials}
+    return about | {"seed": seed, "method": method, "r2": round(r2, 4)}
 
 
 def meet_fewer(job: tuple, how: How) -> list[dict]:
@@ -198,9 +205,7 @@ def meet_fewer(job: tuple, how: How) -> list[dict]:
     met, recipe = pretrained.adopt([recording], seed=seed), how.recipes.unit_identification
     label = f"unit identification after {days}, {recording.session_id}, seed {seed}"
     adapt.identify_units(met, [recording], recipe, seed=seed, label=label)
-    (r2,) = met.score([recording], "test").values()
-    about = {"session": recording.session_id, "animal": recording.subject, "trials": "all"}
-    return [about | {"seed": seed, "method": f"{FEWER}{days}", "r2": round(r2, 4)}]
+    return [_scored(met, f"{FEWER}{days}", recording, "all", seed)]
 
 
 def yardsticks(job: tuple, how: How, configurations: dict) -> list[dict]:

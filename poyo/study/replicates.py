@@ -78,3 +78,12 @@ def longer(recording: Recording, more: Recording) -> Recording:
         splits=recording.splits | {"train": joined(recording.splits["train"], more.domain)},
         intervals=spans,
     )
+
+
+def more(recording: Recording, setup: Evidence, species: int, times: int, **how) -> Recording:
+    """A session of the new animal with so many times its trials, all of the same units, to learn
+    from; those for validation and test are the same. how: more of `simulate`."""
+    same = {"animal": recording.subject, "day": 1, "task": recording.task, "seed": species}
+    same |= {"units": setup.units} | how
+    first = simulate(minutes=setup.minutes, **same)
+    return longer(first, simulate(minutes=(times - 1) * setup.minutes, take=1, **same))
