@@ -15,10 +15,9 @@
 # `dvc repro -f -s ceiling`.
 
 # %% tags=["parameters"]
-times = [4, 16, 64]
+times = [4, 16, 64]  # as many trials; the MLP learns from each, the others from most
 poyo_steps = 1500
-network_steps = 2400
-methods = ["mlp", "gru", "from_scratch"]
+network_steps = 1200
 
 # %%
 from dataclasses import replace
@@ -62,11 +61,54 @@ def decoded(job):
 sessions = [
     (species, one)
     for species in setup.claims
-    for one in replicates.simulate_species(species, setup)["new animal"]
+    for role, some in replicates.simulate_species(species, setup).items()
+    for one in some
+    if role != "pretraining"
 ]
-jobs = [(*one, k, method, False) for one in sessions for k in times for method in methods]
-jobs += [(*one, times[-1], method, True) for one in sessions for method in networks]
+most = times[-1]
+kinds = [(k, "mlp", False) for k in times] + [(most, "gru", False), (most, lab.SCRATCH, False)]
+kinds += [(most, "mlp", True)]
+jobs = [(*one, *kind) for kind in kinds[::-1] for one in sessions]  # the longest first
 ceiling = pd.DataFrame(threads.processes(decoded, jobs)).assign(profile=params.profile)
-plotting.csv(ceiling, "ceiling")
-means = ceiling.groupby(["noiseless", "times", "method"], sort=False).r2.mean()
+plotting.csv(ceiling.sort_values(["species", "session", "noiseless", "times"]), "ceiling")
+means = ceiling.groupby(["noiseless", "times", "method"]).r2.mean()
 means.unstack("method").round(3)
+
+# %% [markdown]
+# *Mean test R² over the held-out sessions of all species.*
+
+# %%
+new = results.evidence(params)
+new = new[(new.role != "pretraining") & (new.trials == "all")]
+once = new.groupby(["method", "unit"]).r2.mean().groupby("method").mean()
+names, colors = lab.NAMES, {"mlp": "C2", "gru": "C3", lab.SCRATCH: "C4"}
+fig, ax = plt.subplots(figsize=(5.4, 3.0))
+for method, color in colors.items():
+    found = means[False].unstack("method")[method].dropna()
+    ax.plot(
+        [1, *found.index], [once[method], *found], "o-", ms=4, color=color, label=names[method]
+    )
+for method, color in (("unit_identification", "C0"), ("finetune", "0.2")):
+    ax.plot(1, once[method], "D", ms=5, color=color, label=names[method])
+ax.axhline(means[True].max(), color="0.5", ls="--", lw=0.8, label="MLP on rates without noise")
+ax.set_xscale("log", base=2)
+ax.set_xticks([1, *times], [f"{k} x" for k in (1, *times)])
+ax.set(xlabel="labelled trials of the session", ylabel="test R²")
+fig.legend(loc="outside right center")
+plotting.save(fig, "ceiling")
+plt.show()
+
+# %% [markdown]
+# *Mean over species of the mean over their held-out sessions. Diamonds: pretrained on the known
+# animals, then adapted to the session's own trials.*
+#
+# ## 16.2 What share of the way pretraining covers
+#
+# The way leads from a POYO that was trained on the session alone to the limit of labels, the best
+# of the decoders that had 64 times the trials.
+
+# %%
+top = results.limit(ceiling)
+for method in ("unit_identification", "finetune"):
+    share = results.closed(new, top, method)
+    print(f"{names[method]} covers {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]")

@@ -1,5 +1,7 @@
 """What a replicate of the evidence is made of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,13 @@ def test_a_budget_bounds_the_first_round_too():
     assert (short.pretrain.steps, short.pretrain.budget) == (7, 7)
     assert short.from_scratch.steps == recipes.from_scratch.steps
     assert short.from_scratch.budget == 10**6 and short.finetune == recipes.finetune
+
+
+def test_a_session_with_more_trials_keeps_those_it_is_scored_on():
+    setup = replace(profile.load().evidence, units=(6, 9), minutes=1.0)
+    one = replicates.simulate_species(5, replace(setup, days=1))["new animal"][0]
+    long = replicates.more(one, setup, 5, 3)
+    assert long.duration == pytest.approx(3 * one.duration)
+    for split in ("valid", "test"):
+        assert np.array_equal(long.splits[split], one.splits[split])
+    assert np.array_equal(long.spike_times[: len(one.spike_times)], one.spike_times)

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from poyo.study import paper, plotting, profile, results
 
@@ -307,6 +308,68 @@ def test_the_claims_in_the_repository_say_what_their_numbers_say():
     assert (resolved == (table.verdict != results.NOT_RESOLVED)).all()
     family = table.drop(results.CONTROL)
     assert results.holm(family.p) == pytest.approx(family.p_holm, abs=2e-3, nan_ok=True)
+
+
+def test_the_verdicts_in_the_repository_can_be_counted_again_without_us():
+    """From the committed rows of each species, by hand: no function of `results` is used."""
+    folder = plotting.FIGURES / "data"
+    asked = {  # claim: role, or both new ones; trials; what minus what
+        "unmatched neurons": ("pretraining", "all", "all sessions", "wiener"),
+        "multi > single": ("pretraining", "all", "all sessions", "single_session"),
+        "better than networks on counts": ("new", "all", "finetune", "mlp"),
+        "unit id > wiener": ("new animal", "all", "unit_identification", "wiener"),
+        "unit id > single": ("new animal", "all", "unit_identification", "from_scratch"),
+        "finetune > single": ("new", "all", "finetune", "from_scratch"),
+        "few labels": ("new", "5", "unit_identification", "from_scratch"),
+        "more data": (
+            "new", "all", "unit_identification", "unit_identification of a third of them"
+        ),
+    }  # fmt: skip
+    says, p = {}, {}
+    for claim, (role, trials, better, worse) in asked.items():
+        means = []
+        for path in sorted((folder / "replicates").glob("*.csv")):
+            found = {better: {}, worse: {}}
+            for line in path.read_text().splitlines()[1:]:
+                _, where, session, method, n, r2 = line.split(",")
+                if where.startswith(role) and n == trials and method in found:
+                    found[method][session] = float(r2)
+            both = found[better].keys() & found[worse].keys()
+            means.append(np.mean([found[better][one] - found[worse][one] for one in both]))
+        mean, error = np.mean(means), np.std(means, ddof=1) / np.sqrt(len(means))
+        rest = 2 * stats.t.sf(abs(mean) / error, len(means) - 1)
+        says[claim], p[claim] = ("supported" if mean > 0 else "contradicted"), rest
+        if claim == "unit id > single" and abs(mean) < 0.02:
+            sides = [(mean + 0.02) / error, (0.02 - mean) / error]
+            says[claim], p[claim] = "supported", stats.t.sf(min(sides), len(means) - 1)
+        elif claim == "unit id > single":
+            beyond = (abs(mean) - 0.02) / error
+            says[claim], p[claim] = "contradicted", 2 * stats.t.sf(beyond, len(means) - 1)
+    corrected = 0.0
+    table = pd.read_csv(folder / "claims.csv").set_index("claim")
+    for left, claim in zip(range(len(p), 0, -1), sorted(p, key=p.get)):
+        corrected = min(1.0, max(corrected, left * p[claim]))
+        verdict = says[claim] if corrected < 0.05 else "not resolved at this scale"
+        assert table.verdict[claim] == verdict, claim
+        assert table.p_holm[claim] == pytest.approx(corrected, abs=2e-3), claim
+
+
+def test_a_ceiling_is_the_best_method_with_most_trials_and_a_share_is_of_the_way_to_it():
+    rows = [
+        {"species": s, "session": "a", "times": k, "method": m, "noiseless": noiseless, "r2": r2}
+        for s in (1, 2, 3)
+        for k, m, noiseless, r2 in [
+            (4, "mlp", False, 0.95), (64, "mlp", False, 0.85), (64, "gru", False, 0.9),
+            (64, "mlp", True, 0.99),
+        ]
+    ]  # fmt: skip
+    top = results.limit(pd.DataFrame(rows))
+    assert top.to_dict() == {1: 0.9, 2: 0.9, 3: 0.9}
+    assert results.limit(pd.DataFrame(rows), noiseless=True)[1] == 0.99
+    levels = {"from_scratch": 0.7, "finetune": 0.75}
+    new = [{"unit": s, "method": m, "r2": r2} for s in (1, 2, 3) for m, r2 in levels.items()]
+    share = results.closed(pd.DataFrame(new), top, "finetune")
+    assert share.mean == pytest.approx(0.25) and share.n == 3
 
 
 def test_claims_rest_on_species_that_nothing_was_chosen_on():

@@ -416,3 +416,14 @@ def test_trials_are_rows_of_their_own():
     trials = simulate(animal="sim-c", day=1, task=CO).intervals["trials"]
     assert len(trials) > len(union(trials))
     np.testing.assert_array_equal(trials, intervals(trials))
+
+
+def test_without_noise_counts_are_the_rates_and_trials_are_the_same():
+    same = {"animal": "sim-t", "day": 1, "task": CO, "units": (6, 6), "minutes": 1.0}
+    noisy, even = simulate(**same), simulate(**same, noiseless=10)
+    assert np.array_equal(noisy.behavior["cursor"]["vel"], even.behavior["cursor"]["vel"])
+    assert len(even.spike_times) == pytest.approx(10 * len(noisy.spike_times), rel=0.1)
+    for unit in range(3):  # neighbouring intervals of a smooth rate hardly differ
+        gaps = [np.diff(one.spike_times[one.spike_units == unit]) for one in (noisy, even)]
+        changes = [np.median(np.abs(np.diff(np.log(gap)))) for gap in gaps]
+        assert changes[1] < 0.2 * changes[0]

@@ -246,11 +246,12 @@ def simulate(
     array (and keep its name, as a channel does), and tuning drifts. flavour: "perich" (cm at 100
     Hz, sorted units), "odoherty" (mm at 250 Hz, threshold crossings), "churchland" (the same at 1
     kHz) or "nlb" (mm at 1 kHz, twice as many units, sorted). take: another number gives other
-    trials of the same units on the same day. noiseless: as a multiple of the rates, spikes without
-    any chance instead: what a decoder of the rates themselves would know. `behavior["cursor"]`, in "nlb" "hand", has pos, vel
-    and acc; `Recording.units` has what no laboratory sees: area, rate_hz, lag_s (positive: before
-    the movement), preferred_direction in radians and tuning_depth, the cosine modulation at the
-    root mean square speed as a share of the mean rate."""
+    trials of the same units on the same day. noiseless: so many spikes, without any chance, for
+    each that the rates free of noise would fire: what a decoder of rates would know.
+    `behavior["cursor"]`, in "nlb" "hand", has pos, vel and acc; `Recording.units` has what no
+    laboratory sees: area, rate_hz, lag_s (positive: before the movement), preferred_direction in
+    radians and tuning_depth, the cosine modulation at the root mean square speed as a share of the
+    mean rate."""
     if flavour not in FLAVOURS:
         raise ValueError(f"no flavour {flavour!r}; known: {', '.join(FLAVOURS)}")
     lab = FLAVOURS[flavour]

@@ -255,6 +255,31 @@ def primary(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(detectable=found.apply(detectable))
 
 
+def ceiling(params: Params) -> pd.DataFrame:
+    """Test R² of the held-out sessions of the replicates with many times their trials and without
+    noise, of 16_ceiling; empty where that was not computed for this profile and its species."""
+    rows = pd.read_csv(FIGURES / "data/ceiling.csv")
+    known = params.data.corpus == "simulated" and set(params.evidence.claims) <= {*rows.species}
+    return rows[
+        rows.species.isin(params.evidence.claims) & known & (rows.profile == params.profile)
+    ]
+
+
+def limit(ceiling: pd.DataFrame, noiseless: bool = False) -> pd.Series:
+    """Of each species, the mean R² over sessions by the method that is best with most trials."""
+    rows = ceiling[(ceiling.times == ceiling.times.max()) & (ceiling.noiseless == noiseless)]
+    table = rows.pivot_table(index="species", columns="method", values="r2")
+    return table[table.mean().idxmax()]
+
+
+def closed(new: pd.DataFrame, limit: pd.Series, method: str) -> Estimate:
+    """The share of the way from scratch to the limit that a method covers, over species. new: the
+    rows of held-out sessions with all their trials, as of `evidence`."""
+    table = new.pivot_table(index="unit", columns="method", values="r2")
+    start = table["from_scratch"]
+    return estimate((table[method] - start) / (limit.reindex(table.index) - start))
+
+
 def detectable(values) -> float:
     """The mean that as many values of this spread would show to be other than zero (p < 0.05,
     two-sided) four times of five."""
