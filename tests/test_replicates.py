@@ -52,10 +52,12 @@ def test_a_budget_bounds_the_first_round_too():
 
 
 def test_a_session_with_more_trials_keeps_those_it_is_scored_on():
-    setup = replace(profile.load().evidence, units=(6, 9), minutes=1.0)
-    one = replicates.simulate_species(5, replace(setup, days=1))["new animal"][0]
-    long = replicates.more(one, setup, 5, 3)
-    assert long.duration == pytest.approx(3 * one.duration)
-    for split in ("valid", "test"):
-        assert np.array_equal(long.splits[split], one.splits[split])
-    assert np.array_equal(long.spike_times[: len(one.spike_times)], one.spike_times)
+    setup = replace(profile.load().evidence, units=(6, 9), minutes=1.0, days=1)
+    plan = replicates.plan(5, setup)
+    assert [one["day"] for one in plan["new day"]] == [2] and plan["new animal"][0]["seed"] == 5
+    for what in (plan["new day"][0], plan["new animal"][0]):
+        one, long = simulate(**what), replicates.more(what, 3)
+        assert long.duration == pytest.approx(3 * one.duration)
+        assert np.array_equal(long.spike_times[: len(one.spike_times)], one.spike_times)
+        for split in ("valid", "test"):
+            assert np.array_equal(long.splits[split], one.splits[split])

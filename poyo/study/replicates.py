@@ -15,19 +15,25 @@ KNOWN = ("sim-c", CO), ("sim-c", RT), ("sim-m", CO), ("sim-m", RT), ("sim-j", CO
 NEW_DAY, NEW_ANIMAL = (("sim-m", RT),), (("sim-t", CO), ("sim-t", RT))
 
 
-def simulate_species(seed: int, setup: Evidence) -> dict[str, list[Recording]]:
-    """The sessions of a species by their role: "pretraining", "new day", "new animal"."""
+def plan(seed: int, setup: Evidence) -> dict[str, list[dict]]:
+    """What `simulate` is asked for, the sessions of a species by their role: "pretraining", "new
+    day", "new animal"."""
     more = {"units": setup.units, "minutes": setup.minutes, "seed": seed}
     days = {"pretraining": range(1, 1 + setup.days), "new day": [1 + setup.days]}
     who = {"pretraining": KNOWN, "new day": NEW_DAY, "new animal": NEW_ANIMAL}
     return {
         role: [
-            simulate(animal=animal, day=day, task=task, **more)
+            {"animal": animal, "day": day, "task": task} | more
             for day in days.get(role, [1])
             for animal, task in pairs
         ]
         for role, pairs in who.items()
     }
+
+
+def simulate_species(seed: int, setup: Evidence) -> dict[str, list[Recording]]:
+    """The sessions of a species by their role, as of `plan`."""
+    return {role: [simulate(**one) for one in some] for role, some in plan(seed, setup).items()}
 
 
 def shifted(recording: Recording, seed: int) -> Recording:
@@ -80,10 +86,9 @@ def longer(recording: Recording, more: Recording) -> Recording:
     )
 
 
-def more(recording: Recording, setup: Evidence, species: int, times: int, **how) -> Recording:
-    """A session of the new animal with so many times its trials, all of the same units, to learn
-    from; those for validation and test are the same. how: more of `simulate`."""
-    same = {"animal": recording.subject, "day": 1, "task": recording.task, "seed": species}
-    same |= {"units": setup.units} | how
-    first = simulate(minutes=setup.minutes, **same)
-    return longer(first, simulate(minutes=(times - 1) * setup.minutes, take=1, **same))
+def more(session: dict, times: int, **how) -> Recording:
+    """A session with so many times its trials to learn from, all of the same units; those for
+    validation and test are the same. session: as in `plan`; how: more of `simulate`."""
+    first = simulate(**session, **how)
+    rest = session | {"minutes": (times - 1) * session["minutes"], "take": 1}
+    return longer(first, simulate(**rest, **how)) if times > 1 else first
