@@ -176,7 +176,8 @@ print(f"{100 * share:.0f} % of the session is in the train split")
 # ## 1.5 Units
 #
 # Firing rates are spread widely, from less than one to some tens of spikes a second, as in real
-# arrays. Every session has its own units: a new day is a new sample of the brain.
+# arrays. From one day to the next most units stay, some are replaced, and the tuning of those that
+# stay drifts slowly; how many of them are heard differs from day to day.
 
 # %%
 rates = pd.Series(
