@@ -54,8 +54,9 @@ for name, task in (("center-out", CO), ("random target", RT)):
 # Counts are of 0.2 s. The Fano factor, variance over mean, is that of the quarter of the time in
 # which the hand or the cursor is slowest, and of the quarter in which it is fastest. Dimensions
 # are the participation ratio of the covariance of the roots of the counts of 40 units. What
-# movement explains is the share of the variance of a unit's counts that a linear model of the target, its
-# change and its speed at four lags accounts for; noise correlations are those of what it leaves.
+# movement explains is the share of the variance of a unit's counts that a linear model of the
+# target, its change and its speed at four lags accounts for; noise correlations are those of what
+# it leaves.
 
 
 # %%
