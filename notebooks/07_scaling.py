@@ -22,7 +22,7 @@ plt.style.use("poyo.study.style")
 params = profile.load()
 scaling = pd.read_csv(plotting.FIGURES / "data/scaling.csv")
 efficiency = pd.read_csv(plotting.FIGURES / "data/efficiency.csv")
-evidence = results.evidence(params)
+evidence = results.evidence(params.data.corpus, params.evidence.claims)
 n = evidence.unit.nunique()
 units = f"{n} species" if params.data.corpus == "simulated" else f"{n} sessions"
 print(f"replicates: {units}")

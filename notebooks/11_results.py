@@ -188,7 +188,7 @@ pd.DataFrame(rows).set_index("column")
 #   verdict.
 
 # %%
-replicates = results.evidence(params)
+replicates = results.evidence(params.data.corpus, params.evidence.claims)
 claims = results.primary(replicates)
 plotting.csv(claims.rename_axis("claim").reset_index(), "claims")
 full = replicates[replicates.trials == "all"]

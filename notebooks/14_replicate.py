@@ -15,6 +15,7 @@
 species = 1
 
 # %%
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -27,10 +28,13 @@ params = profile.load()
 threads.use(params.threads)
 setup = params.evidence
 recipes = lab.limited(params.your_lab, setup.budgets)
-how = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
+few = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
+# from scratch, few labels and all of them are learned best at different rates
+alone = replace(recipes.from_scratch, lr=setup.from_scratch_lr)
+how = few._replace(recipes=replace(recipes, from_scratch=alone))
 
 
-def all_of(function, jobs, **more):
+def all_of(function, jobs, how=how, **more):
     """The rows of many jobs, in several processes."""
     return [*chain(*threads.processes(partial(function, how=how, **more), jobs))]
 
@@ -62,10 +66,10 @@ pd.DataFrame(
 # behaviour. It can have learned nothing that is true.
 
 # %%
-old, few = corpus["pretraining"], corpus["pretraining"][::3]
+old, third = corpus["pretraining"], corpus["pretraining"][::3]
 false = [replicates.shifted(one, species) for one in old]
-jobs = {results.ALL: old, results.THIRD: few, results.SHIFTED: false}
-jobs |= {one.session_id: [one] for one in few[:2]}
+jobs = {results.ALL: old, results.THIRD: third, results.SHIFTED: false}
+jobs |= {one.session_id: [one] for one in third[:2]}
 
 
 def trained(some):
@@ -77,7 +81,7 @@ def trained(some):
 
 decoders = dict(zip(jobs, threads.processes(trained, jobs.values())))
 knowing = {name: decoder for name, decoder in decoders.items() if name != results.SHIFTED}
-rows = all_of(replicates.own, [(one, knowing) for one in few])
+rows = all_of(replicates.own, [(one, knowing) for one in third])
 
 # %% [markdown]
 # ## 14.3 A new day and a new animal
@@ -87,7 +91,9 @@ new = [*corpus["new day"], *corpus["new animal"]]
 networks = {method: getattr(params.baselines, method).tried[0] for method in lab.NETWORKS}
 cells = [(one, n, species) for one in new for n in (*setup.trials, "all")]
 rows += all_of(lab.yardsticks, cells, configurations=networks)
-rows += all_of(lab.meet, [(*cell, decoders[results.ALL], (), None) for cell in cells])
+jobs = [(*cell, decoders[results.ALL], (), None) for cell in cells]
+rows += all_of(lab.meet, [job for job in jobs if job[1] != "all"], few)
+rows += all_of(lab.meet, [job for job in jobs if job[1] == "all"])
 jobs = [(one, species, decoders[results.THIRD], results.THIRD) for one in new]
 rows += all_of(lab.meet_fewer, jobs)
 jobs = [(one, "all", species, decoders[results.SHIFTED], (), None) for one in new]

@@ -77,7 +77,7 @@ means.unstack("method").round(3)
 # *Mean test R² over the held-out sessions of all species.*
 
 # %%
-new = results.evidence(params)
+new = results.evidence(params.data.corpus, params.evidence.claims)
 new = new[(new.role != "pretraining") & (new.trials == "all")]
 once = new.groupby(["method", "unit"]).r2.mean().groupby("method").mean()
 names, colors = lab.NAMES, {"mlp": "C2", "gru": "C3", lab.SCRATCH: "C4"}

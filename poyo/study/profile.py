@@ -186,6 +186,7 @@ class Evidence:
     units: tuple[int, int]
     trials: tuple[int, ...]
     budgets: dict[str, int]
+    from_scratch_lr: float
 
     def __post_init__(self):
         both = self.claims + self.development

@@ -3,7 +3,7 @@ be said: the one place for estimates, intervals, tests and verdicts. Not for: dr
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import NamedTuple
 
@@ -201,13 +201,13 @@ def alike(sessions: pd.DataFrame, *columns: str) -> pd.DataFrame:
     return pd.DataFrame({"alike": same, "chance": chance}, index=label.index)
 
 
-def evidence(params: Params) -> pd.DataFrame:
+def evidence(corpus: str, species: Iterable[int]) -> pd.DataFrame:
     """What the primary claims rest on: unit (of replication), role, session, method, trials, r2.
     A unit is a simulated species, of 14_replicate; of recordings, where there is but one cortex,
     a session."""
     folder = FIGURES / "data"
-    if params.data.corpus == "simulated":
-        files = [folder / f"replicates/{seed}.csv" for seed in params.evidence.claims]
+    if corpus == "simulated":
+        files = [folder / f"replicates/{seed}.csv" for seed in species]
         return pd.concat(map(pd.read_csv, files)).rename(columns={"species": "unit"})
     names = "scores", "scaling", "efficiency"
     return by_session(*(pd.read_csv(folder / f"{name}.csv") for name in names))
