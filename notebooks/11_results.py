@@ -52,14 +52,22 @@ caption = (
 Markdown(plotting.markdown(rows, "table2", caption))
 
 # %%
-fig, axes = plt.subplots(1, len(columns), figsize=(7.6, 3.2), sharey=True)
+replicates = results.evidence(params.data.corpus, params.evidence.claims)
+ceiling = results.ceiling(params.profile, params.evidence.claims)
+units = "species" if corpus == "simulated cortex" else "sessions"
+met = replicates[(replicates.role != "pretraining") & (replicates.trials == "all")]
+panels = {column: scores[scores.column == column] for column in columns}
+if units == "species":
+    theirs = {ours: table2 for table2, ours in results.HELD_OUT.items()}
+    panels["replicates"] = met.rename(columns={"unit": "session_id"}).replace({"method": theirs})
+fig, axes = plt.subplots(1, len(panels), figsize=(8.6, 3.2), sharey=True)
 shown = [m for m in paper.METHODS if m in set(table2.method)]
 colors = {m: "C0" if "finetune" in m else "C2" if "unit" in m else "0.45" for m in shown}
 colors["single_session"] = "C1"
 place = {method: y for y, method in enumerate(shown[::-1])}
-for ax, column in zip(axes, columns):
-    part = scores[(scores.column == column) & scores.method.isin(shown)]
-    means = part.pivot_table(index="method", columns="session_id", values="r2")
+for ax, (column, part) in zip(axes, panels.items()):
+    means = part[part.method.isin(shown)]
+    means = means.pivot_table(index="method", columns="session_id", values="r2")
     means = means.loc[[m for m in shown if m in means.index]]
     y = [place[m] for m in means.index]
     ax.plot(means, y, color="0.8", lw=0.8, zorder=0)  # a line per session
@@ -70,13 +78,18 @@ for ax, column in zip(axes, columns):
             ax.plot(reported[0], place[method], "|", ms=9, mew=1.6, color="C3")
     ax.set(title=column, yticks=range(len(shown)), xlabel="test R²")
     ax.grid(axis="x", color="0.92", lw=0.6)
+if len(ceiling):
+    axes[-1].axvline(results.limit(ceiling).mean(), color="0.3", ls="--", lw=0.8)
 axes[0].set_yticklabels([paper.METHODS[m] for m in shown[::-1]])
 plotting.save(fig, "table2")
 plt.show()
 
 # %% [markdown]
 # *Filled: mean over sessions; hollow: each session, seeds averaged, a grey line through the same
-# one; every panel has its own range. Red: what the paper reports for this row, on its recordings.*
+# one; every panel has its own range. Red: what the paper reports for this row, on its recordings.
+# The last panel is of the species that the claims below rest on: hollow is a species, the mean
+# over its held-out sessions, and the dashed line their [ceiling](16_ceiling.ipynb), what the best
+# decoder reaches with 64 times the labelled trials.*
 #
 # Every row but the Wiener filter could choose from equally many configurations, on other species
 # than this one ([15_tuning](15_tuning.ipynb)).
@@ -188,7 +201,6 @@ pd.DataFrame(rows).set_index("column")
 #   verdict.
 
 # %%
-replicates = results.evidence(params.data.corpus, params.evidence.claims)
 claims = results.primary(replicates)
 plotting.csv(claims.rename_axis("claim").reset_index(), "claims")
 full = replicates[replicates.trials == "all"]
@@ -208,7 +220,6 @@ for row in claims.itertuples():
             "verdict": verdict,
         }
     )
-units = "species" if corpus == "simulated cortex" else "sessions"
 where = f"{corpus}, {replicates.unit.nunique()} {units}, profile `{params.profile}`"
 caption = f"*Here: {where}: difference of test R², mean [95 % interval over {units}].*"
 Markdown(plotting.markdown(rows, "claims", caption))
@@ -237,6 +248,18 @@ plt.show()
 # %% [markdown]
 # *Hollow: each species; filled: their mean with its 95 % interval, in the colour of the verdict
 # after correction. Grey band: what counts as being as good.*
+#
+# How much is there to win? The way leads from a POYO that was trained on the session alone to the
+# ceiling of its labels ([16_ceiling](16_ceiling.ipynb)). Of that way pretraining covers:
+
+# %%
+for method in ("unit_identification", "finetune") if len(ceiling) else ():
+    share = results.closed(met, results.limit(ceiling), method)
+    name = method.replace("_", " ")
+    print(f"{name}: {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] of it")
+
+# %% [markdown]
+# *Mean over species and its 95 % interval; below zero means that it is behind.*
 
 # %%
 found = results.exploratory(

@@ -9,7 +9,7 @@
 # stands in `params.yaml`, and is used everywhere else without any search.
 #
 # This is slow and its result changes only when a grid does, so it runs when asked:
-# `dvc repro -f -s tuning`.
+# `dvc repro -f -s asked@tuning`.
 
 # %%
 import pandas as pd

@@ -12,7 +12,7 @@
 # win. What share of that distance it covers is the last number of this page.
 #
 # The page is slow and rests on nothing but the simulator and the recipes, so it runs when asked:
-# `dvc repro -f -s ceiling`.
+# `dvc repro -f -s asked@ceiling`.
 
 # %% tags=["parameters"]
 times = [4, 16, 64]  # as many trials; the MLP learns from each, the others from most
@@ -94,7 +94,6 @@ ax.set_xscale("log", base=2)
 ax.set_xticks([1, *times], [f"{k} x" for k in (1, *times)])
 ax.set(xlabel="labelled trials of the session", ylabel="test R²")
 fig.legend(loc="outside right center")
-plotting.save(fig, "ceiling")
 plt.show()
 
 # %% [markdown]

@@ -11,7 +11,7 @@
 # [simulate.py](../poyo/data/simulate.py) names, and were not changed after this comparison: it
 # says where the simulator is off.
 #
-# The recordings are not public, so this runs when asked: `dvc repro -f -s cortex`.
+# The recordings are not public, so this runs when asked: `dvc repro -f -s asked@cortex`.
 
 # %% tags=["parameters"]
 wrist = ["runs/wrist", "position", "cm"]  # a folder of sessions, what is decoded, its unit
@@ -22,7 +22,6 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 
 from poyo import threads
 from poyo.data.folder import date_of, scan
@@ -148,10 +147,5 @@ drift.round(2)
 # notices more than a change of tuning.*
 
 # %%
-whole = pd.concat([cortex.T, drift.map("{:.2f}".format).where(drift.notna(), "")], axis=1)
-rows = [{"what": what} | row.to_dict() for what, row in whole.T.fillna("").iterrows()]
-caption = (
-    f"*Sessions: {', '.join(f'{name} {len(some)}' for name, some in corpora.items())}. Real "
-    "recordings and simulated development species.*"
-)
-Markdown(plotting.markdown(rows, "cortex", caption))
+whole = pd.concat([cortex.T, drift.map("{:.2f}".format).where(drift.notna(), "")], axis=1).T
+plotting.csv(whole.rename_axis("what").reset_index(), "cortex")
