@@ -14,8 +14,9 @@
 # The recordings are not public, so this runs when asked: `dvc repro -f -s asked@cortex`.
 
 # %% tags=["parameters"]
-wrist = ["runs/wrist", "position", "cm"]  # a folder of sessions, what is decoded, its unit
-reaching = ["runs/reaching", "velocity", "m/s"]
+wrist = {"folder": "runs/wrist", "target": "position", "unit": "cm"}
+reaching = {"folder": "runs/reaching", "target": "handVel", "unit": "m/s"}
+reaching |= {"names": {"counts": "spikes", "bin_starts": "time"}}
 
 # %%
 from itertools import combinations
@@ -36,8 +37,8 @@ WIDTH, UNITS = 0.2, 40  # s of a count; units of a session that are looked at, d
 DAYS = 1, 2, 4, 8, 15, 29
 
 corpora = {
-    f"real: {name}": scan(folder, target=target, unit=unit).recordings
-    for name, (folder, target, unit) in {"wrist": wrist, "reaching": reaching}.items()
+    f"real: {name}": scan(**files).recordings
+    for name, files in {"wrist": wrist, "reaching": reaching}.items()
 }
 for name, task in (("center-out", CO), ("random target", RT)):
     corpora[f"simulated: {name}"] = [
