@@ -38,17 +38,20 @@ def run(function: Callable, items: Iterable) -> list:
 
 def processes(function: Callable, items: Iterable) -> list:
     """As `run`, with a process for each thread there would be: for whole trainings, which as
-    threads wait for each other's Python. On a GPU, one after the other."""
+    threads wait for each other's Python. Of fewer items each has several threads. On a GPU, one
+    after the other."""
     if _pool is None:
         use(torch.get_num_threads())
+    items = list(items)
+    count = 1 if torch.cuda.is_available() else min(_count, len(items))
+    if count <= 1:
+        return [function(item) for item in items]
+    share = _count // count
 
     def alone(item):
-        use(1)
+        use(share)
         return function(item)
 
-    count = 1 if torch.cuda.is_available() else _count
-    if count == 1:
-        return [function(item) for item in items]
     return joblib.Parallel(count, batch_size=1)(joblib.delayed(alone)(item) for item in items)
 
 
