@@ -139,8 +139,8 @@ for row in history:
 #
 # ## 0.4 Decode the test trials
 #
-# Windows are cut every half second; where they overlap, their outputs are averaged. These trials
-# were used neither to train nor to choose anything. R² is taken during the reaches.
+# Windows overlap, and where they do, their outputs are averaged. These trials were used neither to
+# train nor to choose anything. R² is taken during the reaches.
 
 # %%
 decoded = decoder.decode(recording, "test")
@@ -171,8 +171,7 @@ plt.show()
 
 # %% [markdown]
 # *The trials of the first picture: the hand's velocity (grey) and what the model makes of the
-# spikes (blue). The small steps are half a second apart: where one window ends and the next takes
-# over.*
+# spikes (blue).*
 #
 # ## 0.5 The whole story in one picture
 #

@@ -102,8 +102,8 @@ table
 # ## 1.2 Twelve seconds of a session
 #
 # Each row of the raster is a unit, each mark a spike. Below it the velocity of the hand: this is
-# what will be decoded. Note what the data is *not*: there are no bins, and rows of two sessions
-# have nothing to do with each other.
+# what will be decoded. Note what the data is *not*: there are no bins, and nothing says which row
+# of one session belongs to which row of another.
 
 # %%
 recording = recordings["T-CO"][0]
