@@ -88,7 +88,7 @@ rows = all_of(replicates.own, [(one, knowing) for one in third])
 
 # %%
 new = [*corpus["new day"], *corpus["new animal"]]
-networks = {method: getattr(params.baselines, method).tried[0] for method in lab.NETWORKS}
+networks = {"mlp": params.baselines.mlp.tried[0]}
 cells = [(one, n, species) for one in new for n in (*setup.trials, "all")]
 rows += all_of(lab.yardsticks, cells, configurations=networks)
 jobs = [(*cell, decoders[results.ALL], (), None) for cell in cells]
@@ -96,7 +96,7 @@ rows += all_of(lab.meet, [job for job in jobs if job[1] != "all"], few)
 rows += all_of(lab.meet, [job for job in jobs if job[1] == "all"])
 jobs = [(one, species, decoders[results.THIRD], results.THIRD) for one in new]
 rows += all_of(lab.meet_fewer, jobs)
-jobs = [(one, "all", species, decoders[results.SHIFTED], (), None) for one in new]
+jobs = [(one, "all", species, decoders[results.SHIFTED], (), None) for one in corpus["new animal"]]
 control = [row for row in all_of(lab.adapted, jobs) if row["method"] == "finetune"]
 rows += [row | {"method": results.SHIFTED} for row in control]
 role = {one.session_id: role for role, some in corpus.items() for one in some}

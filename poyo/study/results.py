@@ -41,7 +41,7 @@ PRIMARY = {
     "finetune > single": ("new sessions", "finetune", "from_scratch"),
     "few labels": ("few labelled trials", "unit_identification", "from_scratch"),
     "more data": ("new sessions", "unit_identification", f"unit_identification of {THIRD}"),
-    CONTROL: ("new sessions", SHIFTED, "from_scratch"),
+    CONTROL: ("new animal", SHIFTED, "from_scratch"),
 }
 
 
