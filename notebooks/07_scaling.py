@@ -167,9 +167,6 @@ for i, (method, name) in enumerate(TRIALS.items()):
     axes[1].errorbar(
         x, found[:, 0], yerr=np.abs(spread), fmt="o-", ms=3, capsize=2, color=COLORS[name]
     )
-ceiling = results.ceiling(params.profile, params.evidence.claims)
-if len(ceiling):
-    axes[1].axhline(results.limit(ceiling).mean(), color="0.3", ls="--", lw=0.8)
 axes[0].set(xlabel="gradient step", ylabel="R²", ylim=(-0.1, 1))
 axes[0].set_title(f"validation, {steps.session_id.nunique()} held-out sessions")
 axes[1].set_title(f"test, {units}")
@@ -183,8 +180,7 @@ plt.show()
 # %% [markdown]
 # *Left, thin: every session of the one species of the other pages (seeds averaged); thick: their
 # mean, shaded: its 95 % interval. Right: mean over the replicates, the held-out sessions of each
-# averaged, and its 95 % interval; dashed, their [ceiling](16_ceiling.ipynb): the best decoder with
-# 64 times the labelled trials.*
+# averaged, and its 95 % interval.*
 #
 # The paper's own curves, from the interactive figure on the authors' page: unit identification of
 # two sessions by POYO-1.

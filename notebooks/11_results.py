@@ -55,11 +55,11 @@ Markdown(plotting.markdown(rows, "table2", caption))
 replicates = results.evidence(params.data.corpus, params.evidence.claims)
 ceiling = results.ceiling(params.profile, params.evidence.claims)
 units = "species" if corpus == "simulated cortex" else "sessions"
-met = replicates[(replicates.role != "pretraining") & (replicates.trials == "all")]
+met = replicates[(replicates.role == "new animal") & (replicates.trials == "all")]
 panels = {column: scores[scores.column == column] for column in columns}
 if units == "species":
     theirs = {ours: table2 for table2, ours in results.HELD_OUT.items()}
-    panels["replicates"] = met.rename(columns={"unit": "session_id"}).replace({"method": theirs})
+    panels["new animals"] = met.rename(columns={"unit": "session_id"}).replace({"method": theirs})
 fig, axes = plt.subplots(1, len(panels), figsize=(8.6, 3.2), sharey=True)
 shown = [m for m in paper.METHODS if m in set(table2.method)]
 colors = {m: "C0" if "finetune" in m else "C2" if "unit" in m else "0.45" for m in shown}
@@ -88,8 +88,8 @@ plt.show()
 # *Filled: mean over sessions; hollow: each session, seeds averaged, a grey line through the same
 # one; every panel has its own range. Red: what the paper reports for this row, on its recordings.
 # The last panel is of the species that the claims below rest on: hollow is a species, the mean
-# over its held-out sessions, and the dashed line their [ceiling](16_ceiling.ipynb), what the best
-# decoder reaches with 64 times the labelled trials.*
+# over the sessions of its new animal, and the dashed line their [ceiling](16_ceiling.ipynb), what
+# the best decoder reaches with 64 times the labelled trials.*
 #
 # Every row but the Wiener filter could choose from equally many configurations, on other species
 # than this one ([15_tuning](15_tuning.ipynb)).
