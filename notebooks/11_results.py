@@ -188,9 +188,9 @@ pd.DataFrame(rows).set_index("column")
 #   test, so that the opposite may be found, too. "As good as" means within 0.02 of zero, by two
 #   one-sided tests. A verdict is given where p stays below 0.05 after correction for all eight
 #   (Holm). Where none is given, the table says how large a difference as many species would have
-#   found in four cases of five.
-# - **Control.** Networks that were pretrained on sessions whose spikes had been shifted by
-#   minutes against the behaviour know nothing that is true. That *they* help must not come out
+#   found in four cases of five, were it the only one asked for.
+# - **Control.** Networks that were pretrained on sessions whose spikes had been shifted by a
+#   minute or so against the behaviour know nothing that is true. That *they* help must not come out
 #   as supported.
 # - **What was chosen where.** Recipes, budgets and the size of the corpus were chosen on the
 #   species in `evidence.development` and on real recordings, which are in no claim. In a
@@ -212,16 +212,18 @@ for row in claims.itertuples():
     verdict = f"{row.verdict} (p = {row.p_holm:.2g})"
     if row.verdict == results.NOT_RESOLVED:
         verdict += f"; {row.detectable:.3f} would be"
+    difference = "{}: {} - {}".format(*results.PRIMARY[row.Index]).replace("_", " ")
     rows.append(
         {
             "claim": claim,
             "the paper's evidence": evidence + (f" (but: {caveat})" if caveat else ""),
+            "difference of test R²": difference,
             "here": f"{results.Estimate(*row[1:6])}",
             "verdict": verdict,
         }
     )
 where = f"{corpus}, {replicates.unit.nunique()} {units}, profile `{params.profile}`"
-caption = f"*Here: {where}: difference of test R², mean [95 % interval over {units}].*"
+caption = f"*Here: {where}: mean [95 % interval over {units}].*"
 Markdown(plotting.markdown(rows, "claims", caption))
 
 # %%
@@ -234,10 +236,8 @@ for y, row in enumerate(claims[::-1].itertuples()):
     ax.plot(found[row.Index], [y] * len(found), "o", ms=3.5, mfc="none", color="0.6", mew=0.8)
     ax.plot([row.low, row.high], [y, y], color=colors[row.verdict], lw=2)
     ax.plot(row.estimate, y, "o", ms=6, color=colors[row.verdict])
-labels = []
-for where, better, worse in (results.PRIMARY[claim] for claim in claims.index[::-1]):
-    better, worse = (name.replace("_", " ") for name in (better, worse))
-    labels.append(f"{where}: {better} - {worse}")
+labels = ["{}: {} - {}".format(*results.PRIMARY[claim]) for claim in claims.index[::-1]]
+labels = [label.replace("_", " ") for label in labels]
 ax.set(yticks=range(len(claims)), yticklabels=labels, xlabel="difference of test R²")
 names = ("supported", "contradicted", results.NOT_RESOLVED)
 handles = [plt.Line2D([], [], color=colors[name], marker="o", label=name) for name in names]

@@ -62,7 +62,7 @@ pd.DataFrame(
 #
 # One decoder over all known sessions, one over every third of them with as many steps, and one for
 # each of two sessions alone: what do more sessions add, for those that all have seen? And a
-# control: one over all sessions, the spikes of each shifted by a minute or two against its
+# control: one over all sessions, the spikes of each shifted by a minute or so against its
 # behaviour. It can have learned nothing that is true.
 
 # %%
