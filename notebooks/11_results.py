@@ -190,8 +190,8 @@ pd.DataFrame(rows).set_index("column")
 #   (Holm). Where none is given, the table says how large a difference as many species would have
 #   found in four cases of five, were it the only one asked for.
 # - **Control.** Networks that were pretrained on sessions whose spikes had been shifted by a
-#   minute or so against the behaviour know nothing that is true. That *they* help must not come out
-#   as supported.
+#   minute or so against the behaviour know nothing that is true. That *they* help must not come
+#   out as supported.
 # - **What was chosen where.** Recipes, budgets and the size of the corpus were chosen on the
 #   species in `evidence.development` and on real recordings, which are in no claim. In a
 #   replicate nothing is searched for, but the number of steps: validation trials end a training.

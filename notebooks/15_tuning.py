@@ -9,7 +9,7 @@
 # stands in `params.yaml`, and is used everywhere else without any search.
 #
 # This is slow and its result changes only when a grid does, so it runs when asked:
-# `dvc repro -f -s asked@tuning`.
+# `dvc repro -f -s asked@search`.
 
 # %%
 import pandas as pd
@@ -108,8 +108,10 @@ order = list(dict.fromkeys(means.method))
 table.loc[order].round(3).rename(columns={0: "in use"})
 
 # %% [markdown]
-# *Mean R² on the validation trials; the first column is what `params.yaml` has first, and what is
-# used.* Where another one is better, that is said here:
+# *Mean R² on the validation trials. "In use" is what stood first in `params.yaml` until this was
+# run. LFADS draws its three configurations at random, others for each species, so its six columns
+# are of different sessions and cannot be compared.* Where another one was better, it has been put
+# first since and is in use now (but for LFADS):
 
 # %%
 for method, part in means.groupby("method", sort=False):
