@@ -53,6 +53,7 @@ Markdown(plotting.markdown(rows, "table2", caption))
 
 # %%
 replicates = results.evidence(params.data.corpus, params.evidence.claims)
+ceiling = results.ceiling(params.profile, params.evidence.claims)
 units = "species" if corpus == "simulated cortex" else "sessions"
 met = replicates[(replicates.role == "new animal") & (replicates.trials == "all")]
 panels = {column: scores[scores.column == column] for column in columns}
@@ -77,6 +78,8 @@ for ax, (column, part) in zip(axes, panels.items()):
             ax.plot(reported[0], place[method], "|", ms=9, mew=1.6, color="C3")
     ax.set(title=column, yticks=range(len(shown)), xlabel="test R²")
     ax.grid(axis="x", color="0.92", lw=0.6)
+if len(ceiling):
+    axes[-1].axvline(results.limit(ceiling).mean(), color="0.3", ls="--", lw=0.8)
 axes[0].set_yticklabels([paper.METHODS[m] for m in shown[::-1]])
 plotting.save(fig, "table2")
 plt.show()
@@ -85,7 +88,8 @@ plt.show()
 # *Filled: mean over sessions; hollow: each session, seeds averaged, a grey line through the same
 # one; every panel has its own range. Red: what the paper reports for this row, on its recordings.
 # The last panel is of the species that the claims below rest on: hollow is a species, the mean
-# over the sessions of its new animal.*
+# over the sessions of its new animal, and the dashed line their [ceiling](16_ceiling.ipynb), what
+# the best decoder reaches with 64 times the labelled trials.*
 #
 # Every row but the Wiener filter could choose from equally many configurations, on other species
 # than this one ([15_tuning](15_tuning.ipynb)).
@@ -244,6 +248,18 @@ plt.show()
 # %% [markdown]
 # *Hollow: each species; filled: their mean with its 95 % interval, in the colour of the verdict
 # after correction. Grey band: what counts as being as good.*
+#
+# How much is there to win? The way leads from a POYO that was trained on the session alone to the
+# ceiling of its labels ([16_ceiling](16_ceiling.ipynb)). Of that way pretraining covers:
+
+# %%
+for method in ("unit_identification", "finetune") if len(ceiling) else ():
+    share = results.closed(met, results.limit(ceiling), method)
+    name = method.replace("_", " ")
+    print(f"{name}: {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] of it")
+
+# %% [markdown]
+# *Mean over species and its 95 % interval; below zero means that it is behind.*
 
 # %%
 found = results.exploratory(

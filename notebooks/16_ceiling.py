@@ -1,0 +1,109 @@
+# %% [markdown]
+# # 16. The ceiling
+#
+# How well could the sessions of the new animals in [14_replicate](14_replicate.ipynb) be decoded
+# at all? Two limits stand above every method. One is set by the *labels*: a session of three
+# minutes says only so much about how its units are tuned. The simulator can record the same units
+# for hours, so here decoders learn from 4, 16 and 64 times the trials, and are tested on the same
+# ones as before. The other is set by the *noise* of the spikes: here a decoder reads the rates of
+# the units themselves, as spikes without any chance in them.
+#
+# Between a decoder of one session alone and the first of these limits lies what pretraining can
+# win. What share of that distance it covers is the last number of this page.
+#
+# The page is slow and rests on nothing but the simulator and the recipes, so it runs when asked:
+# `dvc repro -f -s asked@ceiling`.
+
+# %% tags=["parameters"]
+times = [4, 16, 64]  # as many trials; the MLP learns from each, the others from most
+poyo_steps = 700
+network_steps = 1200
+
+# %%
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from poyo import threads
+from poyo.study import baselines, lab, plotting, profile, replicates, results
+
+plt.style.use("poyo.study.style")
+params = profile.load()
+threads.use(params.threads)
+setup = params.evidence
+recipes = lab.limited(params.your_lab, setup.budgets | {"from_scratch": poyo_steps})
+how = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
+networks = {method: getattr(params.baselines, method) for method in lab.NETWORKS}
+longer = {method: replace(grid, steps=network_steps) for method, grid in networks.items()}
+longer = replace(params.baselines, **longer)
+NOISELESS = 10  # spikes for each that a unit fires, evenly spaced: their counts are its rate
+
+# %% [markdown]
+# ## 16.1 More trials, and no noise
+
+
+# %%
+def decoded(job):
+    """R² on the test trials of a session by one method, from so many times its trials."""
+    session, k, method, noiseless = job
+    long, seed = replicates.more(session, k, noiseless=NOISELESS * noiseless), session["seed"]
+    if method == lab.SCRATCH:
+        decoder = lab.from_scratch(long, how, seed=seed, where=f"{k} times {long.session_id}")
+        (r2,) = decoder.score([long], "test").values()
+    else:
+        config, rest = networks[method].tried[0], (longer, params.windows)
+        r2 = baselines.fit(method, lab.prepared(long), config, *rest, seed=seed)[1].r2
+    return {"species": seed, "session": long.session_id, "times": k, "method": method,
+            "noiseless": noiseless, "r2": round(r2, 4)}  # fmt: skip
+
+
+sessions = [
+    one for species in setup.claims for one in replicates.plan(species, setup)["new animal"]
+]
+most = times[-1]
+kinds = [(most, lab.SCRATCH, False), (most, "gru", False), (most, "mlp", True)]
+kinds += [(k, "mlp", False) for k in times[::-1]]
+jobs = [(one, *kind) for kind in kinds for one in sessions]
+ceiling = pd.DataFrame(threads.processes(decoded, jobs)).assign(profile=params.profile)
+plotting.csv(ceiling.sort_values(["species", "session", "noiseless", "times"]), "ceiling")
+means = ceiling.groupby(["noiseless", "times", "method"]).r2.mean()
+means.unstack("method").round(3)
+
+# %% [markdown]
+# *Mean test R² over the new animals' sessions of all species.*
+
+# %%
+new = results.evidence(params.data.corpus, params.evidence.claims)
+new = new[(new.role == "new animal") & (new.trials == "all")]
+once = new.groupby(["method", "unit"]).r2.mean().groupby("method").mean()
+names, colors = lab.NAMES, {"mlp": "C2", "gru": "C3", lab.SCRATCH: "C4"}
+fig, ax = plt.subplots(figsize=(5.4, 3.0))
+for method, color in colors.items():
+    found = means[False].unstack("method")[method].dropna()
+    ax.plot(
+        [1, *found.index], [once[method], *found], "o-", ms=4, color=color, label=names[method]
+    )
+for method, color in (("unit_identification", "C0"), ("finetune", "0.2")):
+    ax.plot(1, once[method], "D", ms=5, color=color, label=names[method])
+ax.axhline(means[True].max(), color="0.5", ls="--", lw=0.8, label="MLP on rates without noise")
+ax.set_xscale("log", base=2)
+ax.set_xticks([1, *times], [f"{k} x" for k in (1, *times)])
+ax.set(xlabel="labelled trials of the session", ylabel="test R²")
+fig.legend(loc="outside right center")
+plt.show()
+
+# %% [markdown]
+# *Mean over species of the mean over the sessions of their new animal. Diamonds: pretrained on the
+# known animals, then adapted to the session's own trials.*
+#
+# ## 16.2 What share of the way pretraining covers
+#
+# The way leads from a POYO that was trained on the session alone to the limit of labels, the best
+# of the decoders that had 64 times the trials.
+
+# %%
+top = results.limit(ceiling)
+for method in ("unit_identification", "finetune"):
+    share = results.closed(new, top, method)
+    print(f"{names[method]} covers {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]")
