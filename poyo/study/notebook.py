@@ -22,7 +22,7 @@ from typing import Any
 from unittest import mock
 
 from .. import ROOT, closure, replacing
-from ..config import ConfigError, read_yaml
+from ..config import ConfigError, check_name, read_yaml
 
 # jsonschema, by which nbformat checks a page, would build this grammar of addresses, for seconds
 sys.modules.setdefault("rfc3987_syntax", None)
@@ -74,7 +74,7 @@ def run(name: str, key: str | None = None, parameters: dict | None = None, root=
     after a failure, that is runs/scratch/KEY.running.ipynb, so what runs/notebooks holds is always
     whole."""
     source, path = _source(name, root), root / "runs/code" / name / "cells.py"
-    key, parameters, params = _checked(key or name), parameters or {}, root / "params.yaml"
+    key, parameters, params = check_name(key or name), parameters or {}, root / "params.yaml"
     if not path.is_file():
         raise NotebookError(f"no runs/code/{name}: `python -m poyo code {name}` first")
     if _code_text(source) != path.read_text(encoding="utf-8"):
@@ -165,8 +165,9 @@ def render(name: str, key: str | None = None, root: Path = ROOT, page: str | Non
     same."""
     from nbformat.v4 import new_markdown_cell, new_notebook
 
-    nb, path = _read(_source(name, root)), root / "runs/notebooks" / f"{key or name}.ipynb"
-    page = f"notebooks/rendered/{_checked(page or name)}.ipynb"
+    nb = _read(_source(name, root))
+    path = root / "runs/notebooks" / f"{check_name(key or name)}.ipynb"
+    page = f"notebooks/rendered/{check_name(page or name)}.ipynb"
     again = f"run its stage again (`dvc repro`, or `code` and `run` of {name})"
     if not path.is_file():
         raise NotebookError(f"no runs/notebooks/{path.name}: {again}")
@@ -247,15 +248,8 @@ def parameters(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _checked(name: str) -> str:
-    """A name that stays in its folder."""
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise NotebookError(f"{name!r} is no name: letters, digits and . _ - are allowed")
-    return name
-
-
 def _source(name: str, root: Path) -> Path:
-    path = root / "notebooks" / f"{_checked(name)}.py"
+    path = root / "notebooks" / f"{check_name(name)}.py"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.py")))
         raise NotebookError(f"no notebook {name!r}; there are: {known or 'none'}")
