@@ -4,12 +4,15 @@ torch's own threads split every operation: at POYO's sizes they mostly wait for 
 another number of them gives other last digits. Here a batch is cut into chunks of windows, each
 thread computes some of them alone, and what they give is put together in the chunks' order."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import torch
+
+from .processes import end_with
 
 CHUNK = 8, 16  # windows, fewest and most: enough to hide Python, few enough to stay in the cache
 GPU_CHUNK = 128  # windows: what the official recipe gives each GPU
@@ -38,11 +41,15 @@ def run(function: Callable, items: Iterable) -> list:
 
 def processes(function: Callable, items: Iterable) -> list:
     """As `run`, with a process for each thread there would be: for whole trainings, which as
-    threads wait for each other's Python. On a GPU, one after the other."""
+    threads wait for each other's Python. On a GPU, one after the other. A worker ends with this
+    process, however that ends."""
     if _pool is None:
         use(torch.get_num_threads())
+    parent = os.getpid()
 
     def alone(item):
+        if os.getpid() != parent:
+            end_with(parent)
         use(1)
         return function(item)
 

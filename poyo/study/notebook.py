@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from .. import ROOT, closure, replacing
+from .. import ROOT, closure, processes, replacing
 from ..config import ConfigError, check_name, read_yaml
 
 # jsonschema, by which nbformat checks a page, would build this grammar of addresses, for seconds
@@ -97,20 +97,28 @@ def run(name: str, key: str | None = None, parameters: dict | None = None, root=
         "IPYTHONDIR": str(root / "runs/scratch/ipython"),  # no start-up files, no figure format
         "POYO_SCRATCH": str(resumed),  # where `poyo.resume` keeps what it resumes from
     }
-    _write(root / scratch, _ipynb(nb))
-    with chdir(root), mock.patch.dict(os.environ, ENVIRONMENT | places):
-        nb = _execute(scratch, parameters, f"notebooks/{name}.py")
-    for cell in nb.cells:
-        del cell.metadata["papermill"]
-        cell.outputs = _stable(cell.outputs)
-        if _tagged(cell, INJECTED):
-            # anew, since papermill's own spelling depends on whether `black` is installed
-            values = "".join(f"\n{k} = {v!r}" for k, v in parameters.items())
-            cell.source = f"# Parameters{values}"
-    output = root / "runs/notebooks" / f"{key}.ipynb"
-    _write(output, _ipynb(nb, poyo={"profile": profile}))
-    (root / scratch).unlink()
-    shutil.rmtree(resumed, ignore_errors=True)  # its training runs are finished
+    if "DVC_STAGE" in os.environ:  # a stage does not outlive its `dvc repro`
+        processes.end_with(os.getppid())
+    processes.end_on_hangup()
+
+    def busy(process: str) -> None:
+        raise NotebookError(f"{key} is run by process {process}; wait for it, or end it")
+
+    with processes.locked(root / f"runs/scratch/{key}.lock", busy):
+        _write(root / scratch, _ipynb(nb))
+        with chdir(root), mock.patch.dict(os.environ, ENVIRONMENT | places):
+            nb = _execute(scratch, parameters, f"notebooks/{name}.py")
+        for cell in nb.cells:
+            del cell.metadata["papermill"]
+            cell.outputs = _stable(cell.outputs)
+            if _tagged(cell, INJECTED):
+                # anew, since papermill's own spelling depends on whether `black` is installed
+                values = "".join(f"\n{k} = {v!r}" for k, v in parameters.items())
+                cell.source = f"# Parameters{values}"
+        output = root / "runs/notebooks" / f"{key}.ipynb"
+        _write(output, _ipynb(nb, poyo={"profile": profile}))
+        (root / scratch).unlink()
+        shutil.rmtree(resumed, ignore_errors=True)  # its training runs are finished
     there = "" if Path.cwd() == root.resolve() else f" (paths are those in {root})"
     print(f"page: runs/notebooks/{key}.ipynb{there}", flush=True)
     return output
@@ -153,7 +161,7 @@ def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> Any:
     errors = [(cell, _reason(o)) for cell, o in outputs if o.output_type == "error"]
     if dead:
         began = [cell for cell in nb.cells if cell.metadata.papermill.start_time]
-        errors = [(began[-1], "the kernel died (out of memory?)")]
+        errors = [(began[-1], "the kernel died (out of memory, or asked to?)")]
     for cell, reason in errors:
         raise NotebookError(f"{title}, {_named(cell)}: {reason}\nexecuted so far: {scratch}")
     return nb
