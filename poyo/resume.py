@@ -39,6 +39,8 @@ def read(path: Path | str) -> dict:
         raise CheckpointError(f"{path} does not exist; `dvc repro` makes those of this repository")
     try:
         with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+            if any(part.compress_type for part in archive.infolist()):
+                raise zipfile.BadZipFile("it is compressed, so of unknown size")
             if archive.testzip() is not None:
                 raise zipfile.BadZipFile("a checksum does not match")
         return torch.load(path, map_location="cpu", weights_only=True)
