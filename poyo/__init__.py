@@ -35,7 +35,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
             os.fsync(file.fileno())  # a power cut must not leave the new name without its bytes
         os.replace(scratch, path)
     except (OSError, RuntimeError) as error:  # the latter is torch's where a disk is full
+        hint = "" if isinstance(error, OSError) else "; is the disk full?"
         what = f"{path} could not be written, what was there before still is"
-        raise OSError(f"{what}: {error}; is the disk full?") from error
+        raise OSError(f"{what}: {error}{hint}") from error
     finally:
         scratch.unlink(missing_ok=True)
