@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from . import ROOT, replacing
 from .config import ConfigError
+from .processes import end_tidily
 
 
 def params(args: argparse.Namespace) -> None:
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rest = {"nargs": argparse.REMAINDER, "default": [], "help": "key value ...; comes last"}
     commands.choices["run"].add_argument("-p", dest="pairs", metavar="...", **rest)
     args = parser.parse_args(argv)
+    end_tidily()
     try:
         args.do(args)
     except KeyboardInterrupt:

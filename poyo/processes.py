@@ -3,6 +3,7 @@ two at the same work. A kill, a closed terminal or a scheduler's limit comes wit
 is left of it must neither go on computing nor be in the way of the next run."""
 
 import functools
+import multiprocessing
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 try:
     import fcntl
@@ -36,29 +38,45 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def end_on_hangup() -> None:
-    """Take a closed terminal (SIGHUP) for SIGTERM, unless it is ignored (nohup): libraries tidy up
-    on that one only."""
-    hangup = getattr(signal, "SIGHUP", None)
-    if hangup and signal.getsignal(hangup) is signal.SIG_DFL:
-        signal.signal(hangup, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+def end_tidily() -> None:
+    """Have the signals that ask this process to end raise SystemExit, so that all it has begun is
+    left as after an error. One that is ignored, as with nohup, stays so."""
+
+    for one in ENDS:
+        if signal.getsignal(one) is signal.SIG_DFL:
+            signal.signal(one, lambda number, _: leave([number]))
 
 
 @contextmanager
 def asked_to_end() -> Iterator[list[int]]:
-    """Signals that ask this process to end go into the list yielded, so that what is at work comes
-    to a point where it can be left. Outside the main thread, which gets them, it stays empty."""
+    """Signals that ask this process to end, Ctrl-C among them, go into the list yielded, so that
+    what is at work comes to a point where it can be left; `leave` it there. They are passed on to
+    the workers of a pool. A second Ctrl-C ends at once. Outside the main thread, which is what
+    gets signals, the list stays empty."""
     asked: list[int] = []
     main = threading.current_thread() is threading.main_thread()
-    before = {one: signal.getsignal(one) for one in ENDS if main}
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, *ENDS) if main}
     before = {one: way for one, way in before.items() if way != signal.SIG_IGN}  # nohup
+
+    def note(number: int, frame) -> None:
+        if number in asked and callable(before[number]):
+            before[number](number, frame)
+        asked.append(number)
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+
     for one in before:
-        signal.signal(one, lambda number, _: asked.append(number))
+        signal.signal(one, note)
     try:
         yield asked
     finally:
         for one, way in before.items():
             signal.signal(one, way or signal.SIG_DFL)
+
+
+def leave(asked: list[int]) -> NoReturn:
+    """End as the first of these signals would have it."""
+    raise KeyboardInterrupt if asked[0] == signal.SIGINT else SystemExit(128 + asked[0])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import joblib
 import torch
 
-from .processes import end_with
+from .processes import asked_to_end, end_with, leave
 
 CHUNK = 8, 16  # windows, fewest and most: enough to hide Python, few enough to stay in the cache
 GPU_CHUNK = 128  # windows: what the official recipe gives each GPU
@@ -56,7 +56,14 @@ def processes(function: Callable, items: Iterable) -> list:
     count = 1 if torch.cuda.is_available() else _count
     if count == 1:
         return [function(item) for item in items]
-    return joblib.Parallel(count, batch_size=1)(joblib.delayed(alone)(item) for item in items)
+    pool = joblib.Parallel(count, batch_size=1)
+    with asked_to_end() as asked:
+        try:
+            return pool(joblib.delayed(alone)(item) for item in items)
+        except BaseException:  # of a worker, if they were asked to end
+            if asked:
+                leave(asked)
+            raise
 
 
 def chunks(n: int, device: torch.device) -> list[slice]:

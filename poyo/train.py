@@ -59,8 +59,8 @@ def fit(
     """Train a decoder in place on the train split of recordings it knows.
     The network learns, too, if the recipe is a `Recipe`. The decoder ends with the weights that
     were best on validation (paper, appendix), where there is a GPU on that. Progress goes to
-    stderr. An interrupted run continues where it was when called again alike; SIGTERM and SIGHUP
-    interrupt it after its step, which is kept. Raises WindowError where no window fits,
+    stderr. An interrupted run continues where it was when called again alike; SIGTERM, SIGHUP
+    and Ctrl-C interrupt it after its step, which is kept. Raises WindowError where no window fits,
     RecordingError where no sample counts in the loss, FloatingPointError where the loss or its
     gradient is no longer finite; the decoder then has the weights from before."""
     model, windows = decoder.model.to(device()), decoder.windows
@@ -117,7 +117,7 @@ def fit(
                 saved = time.monotonic()
             if asked:
                 say(f"{label}: asked to end; step {step} is kept, and the next run goes on there")
-                raise SystemExit(128 + asked[0])
+                processes.leave(asked)
     model.load_state_dict(best)
     freeze(model, False)
     model.eval()

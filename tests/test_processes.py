@@ -105,7 +105,7 @@ def test_a_lock_is_waited_for_and_goes_with_its_process(tmp_path):
 def test_signals_that_are_ignored_stay_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        processes.end_on_hangup()
+        processes.end_tidily()
         with processes.asked_to_end() as asked:
             os.kill(os.getpid(), signal.SIGHUP)
             os.kill(os.getpid(), signal.SIGTERM)

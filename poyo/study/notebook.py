@@ -99,7 +99,6 @@ def run(name: str, key: str | None = None, parameters: dict | None = None, root=
     }
     if "DVC_STAGE" in os.environ:  # a stage does not outlive its `dvc repro`
         processes.end_with(os.getppid())
-    processes.end_on_hangup()
 
     def busy(process: str) -> None:
         raise NotebookError(f"{key} is run by process {process}; wait for it, or end it")
