@@ -12,6 +12,8 @@ import psutil
 import pytest
 
 from poyo import processes
+from poyo.study import notebook
+from poyo.study.notebook import NotebookError
 
 POOL = """
 import os, pathlib, sys, time
@@ -35,6 +37,21 @@ with processes.asked_to_end() as asked:
     while not asked:
         time.sleep(0.05)
 pathlib.Path("saved").touch()
+"""
+
+RUNS = """
+import sys
+from pathlib import Path
+from poyo import __main__ as command
+command.ROOT = Path.cwd()
+sys.exit(command.main(["run", "one"]))
+"""
+
+CELL = """\
+# %%
+import os, pathlib, time
+pathlib.Path("kernel").write_text(str(os.getpid()))
+time.sleep(60)
 """
 
 HOLDS = """
@@ -113,3 +130,48 @@ def test_signals_that_are_ignored_stay_ignored():
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+# --- notebooks --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A notebook in the middle of a cell, run by a child of "dvc": that, and the kernel's id."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks/one.py").write_text(CELL)
+    notebook.code("one", tmp_path)
+    stage = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {RUNS!r}])"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_STAGE", "one")
+        parent = script(stage, tmp_path)
+    until((tmp_path / "kernel").exists)
+    yield parent, until(lambda: int((tmp_path / "kernel").read_text() or 0))
+    parent.kill()
+    parent.wait()
+
+
+def test_a_stage_is_gone_within_seconds_after_its_dvc(running):
+    parent, kernel = running
+    (stage,) = psutil.Process(parent.pid).children()
+    assert kernel in [child.pid for child in stage.children()]
+    parent.kill()
+    parent.wait()
+    until(lambda: not alive(stage.pid) and not alive(kernel), 15.0)
+
+
+def test_a_run_that_is_asked_to_end_takes_its_kernel_along(running):
+    parent, kernel = running
+    (stage,) = psutil.Process(parent.pid).children()
+    os.kill(stage.pid, signal.SIGTERM)
+    until(lambda: not alive(stage.pid), 15.0)
+    assert not alive(kernel)
+
+
+def test_a_notebook_is_not_run_twice_at_a_time(running, tmp_path, monkeypatch):
+    parent, kernel = running
+    (stage,) = psutil.Process(parent.pid).children()
+    scratch = (tmp_path / "runs/scratch/one.running.ipynb").stat()
+    with pytest.raises(NotebookError, match=f"one is run by process {stage.pid}; wait for it"):
+        notebook.run("one", root=tmp_path)
+    assert (tmp_path / "runs/scratch/one.running.ipynb").stat() == scratch and alive(kernel)
