@@ -3,8 +3,8 @@
     python tests/faults.py 20    strikes so many times, each fault in turn, and prints a table
 
 A `stage` is a notebook that trains two decoders in a pool, as 04_pretrain does; a `training` is
-one of them in a process of its own. Columns: rounds; signals that met it alive; rounds that went on
-from a kept state; processes left behind; rounds that ended with the same files, byte for byte."""
+one of them in a process of its own. Columns: rounds; signals that met it alive; rounds that went
+on from a kept state; processes left behind; rounds that ended with the same files to the byte."""
 
 import os
 import random
@@ -101,8 +101,8 @@ def left(folder: Path) -> int:
 
 
 def struck(what: str, how: str, folder: Path, dice: random.Random, seconds: float) -> Counter:
-    """Strike a run once or twice at random moments of its `seconds`, each time begin again at once,
-    and let the last one end."""
+    """Strike a run once or twice at random moments of its `seconds`, begin again at once each
+    time, and let the last one end."""
     facts: Counter = Counter(times=1)
     for _ in range(dice.randint(1, 2)):
         process = begun(what, folder)
