@@ -94,7 +94,9 @@ def fit(
             losses.append(gradients(model, part, len(which), (seed, 3, step)))
             if not _finite(losses[-1], model):
                 found = [f"{sessions[i].id} at {t:.3f} s" for i, t in zip(which, starts)]
-                where = f"{label}: the loss is {losses[-1]} at step {step}"
+                what = f"loss is {losses[-1]}"
+                what = "gradient is not finite" if np.isfinite(losses[-1]) else what
+                where = f"{label}: the {what} at step {step}"
                 raise FloatingPointError(f"{where}, {_blamed(model, part, found)}")
             optim.set_step(optimizers, recipe, step)
             threads.run(lambda step: step(), [optimizer.step for optimizer in optimizers])
