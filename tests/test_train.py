@@ -205,9 +205,20 @@ def test_a_killed_run_started_again_ends_with_the_same_bytes(
         assert torch.equal(one[name], two[name]), name
 
 
+@pytest.fixture
+def unignored():
+    """Signals as in a terminal: nohup and `&` have the tests ignore some of them."""
+    ways = {signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    ways[signal.SIGINT] = signal.default_int_handler
+    before = {number: signal.signal(number, way) for number, way in ways.items()}
+    yield
+    for number, way in before.items():
+        signal.signal(number, way)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_run_that_is_asked_to_end_keeps_its_last_step(
-    simulated, training, windows, scratch, monkeypatch, capsys, number
+    simulated, training, windows, scratch, monkeypatch, capsys, unignored, number
 ):
     whole, history = run([simulated], training, windows)
     monkeypatch.setenv("POYO_SCRATCH", str(scratch / "other"))
