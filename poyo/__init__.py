@@ -24,12 +24,19 @@ __all__ = ["ROOT", "__version__", "replacing"]
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """Write a file whole or not at all: yields a scratch path, renamed onto `path` on success; a
-    kill or a full disk in the middle leaves the previous file as it was."""
+    kill or a full disk in the middle leaves the previous file as it was. Raises OSError, which
+    names the file, where it cannot be written."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield scratch
+        with open(scratch, "rb+") as file:
+            os.fsync(file.fileno())  # a power cut must not leave the new name without its bytes
         os.replace(scratch, path)
+    except (OSError, RuntimeError) as error:  # the latter is torch's where a disk is full
+        hint = "" if isinstance(error, OSError) else "; is the disk full?"
+        what = f"{path} could not be written, what was there before still is"
+        raise OSError(f"{what}: {error}{hint}") from error
     finally:
         scratch.unlink(missing_ok=True)

@@ -10,23 +10,31 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import ROOT
+from . import ROOT, replacing
 from .config import ConfigError
+from .processes import end_tidily
 
 
 def params(args: argparse.Namespace) -> None:
     """The first stage of the graph: a wrong key stops everything before anything has run."""
+    from .data.sources import SCOPES
     from .model import SIZES
-    from .study import profile
+    from .study import paper, profile
 
     read = profile.load(ROOT / "params.yaml")
-    sizes = {"size": [read.size], "speed.sizes": read.speed.sizes}
-    sizes |= {f"models.{name}.size": [row.size] for name, row in read.models.items()}
-    for key, names in sizes.items():
-        if unknown := [name for name in names if name not in SIZES]:
-            raise ConfigError(f"{key}: {unknown[0]!r} is unknown; known: {', '.join(SIZES)}")
-    (ROOT / "runs").mkdir(exist_ok=True)
-    (ROOT / "runs/params.txt").write_text("params.yaml was read: every key is known\n")
+    asked = [("data.corpus", [read.data.corpus], profile.CORPORA), ("size", [read.size], SIZES)]
+    asked.append(("speed.sizes", read.speed.sizes, SIZES))
+    asked.append(("adapt.few", read.adapt.few, paper.COLUMNS))
+    for name, row in read.models.items():
+        asked.append((f"models.{name}.size", [row.size], SIZES))
+        asked.append((f"models.{name}.scope", [row.scope], SCOPES))
+    for name, columns in read.adapt.transfer.items():
+        asked.append((f"adapt.transfer.{name}", columns, paper.COLUMNS))
+    for key, names, known in asked:
+        if unknown := [name for name in names if name not in known]:
+            raise ConfigError(f"{key}: {unknown[0]!r} is unknown; known: {', '.join(known)}")
+    with replacing(ROOT / "runs/params.txt") as scratch:
+        scratch.write_text("params.yaml was read: every key is known\n")
 
 
 def collect(args: argparse.Namespace) -> None:
@@ -65,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rest = {"nargs": argparse.REMAINDER, "default": [], "help": "key value ...; comes last"}
     commands.choices["run"].add_argument("-p", dest="pairs", metavar="...", **rest)
     args = parser.parse_args(argv)
+    end_tidily()
     try:
         args.do(args)
     except KeyboardInterrupt:

@@ -3,6 +3,8 @@ An unknown or missing key is an error that names it, before any work starts. Not
 sets beyond that (`study.profile`), or the model's size (`model.SIZES`)."""
 
 import difflib
+import math
+import re
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, get_args, get_origin
@@ -14,6 +16,12 @@ OPTIMIZERS = ("muon", "adamw", "lamb")
 
 class ConfigError(ValueError):
     """A key or value is wrong; the message names it and what is known."""
+
+
+def check(holds: object, message: str) -> None:
+    """Raise ValueError with `message`, which starts with a key, unless it holds."""
+    if not holds:
+        raise ValueError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +37,19 @@ class Windows:
     queries: int = 50
 
     def __post_init__(self):
-        if self.queries < 1:
-            raise ValueError(f"queries must be at least 1, got {self.queries}")
-        if not 0 <= self.overhang <= self.length / 2:
-            limit = f"0 to half a window, {self.length / 2:g} s"
-            raise ValueError(f"overhang: {self.overhang:g} s is not in {limit}")
+        for key in ("length", "latent_step", "eval_step"):
+            value = getattr(self, key)
+            check(0 < value < math.inf, f"{key}: {value} s is not more than 0")
+        limit = f"0 to half a window, {self.length / 2:g} s"
+        within = 0 <= self.overhang <= self.length / 2
+        check(within, f"overhang: {self.overhang:g} s is not in {limit}")
+        gaps = f"{self.eval_step:g} s is more than a window, {self.length:g} s, and leaves gaps"
+        check(self.eval_step <= self.length, f"eval_step: {gaps}")
+        steps = self.length / self.latent_step
+        whole = steps > 0.5 and abs(steps - round(steps)) < 1e-6 * steps
+        message = f"latent_step: a window is {steps:g} steps of {self.latent_step:g} s"
+        check(whole, f"{message}, which is no whole number of them")
+        check(self.queries >= 1, f"queries: at least 1 is needed, got {self.queries}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +73,23 @@ class EmbeddingRecipe:
     eval_every: int = 20
 
     def __post_init__(self):
-        if self.optimizer not in OPTIMIZERS:
-            known = ", ".join(OPTIMIZERS)
-            raise ValueError(f"optimizer: {self.optimizer!r} is unknown; known: {known}")
-        if not all(0 <= rate < 1 for rate in self.dropout):
-            raise ValueError(f"dropout: rates must be in [0, 1), got {list(self.dropout)}")
-        if min(self.steps, self.batch_size, self.eval_every) < 1:
-            raise ValueError("steps, batch_size and eval_every must be at least 1")
-        if not 0 < self.unit_dropout[0] <= self.unit_dropout[1] <= self.unit_dropout[2]:
-            raise ValueError(f"unit_dropout: not in order: {list(self.unit_dropout)}")
+        unknown = f"{self.optimizer!r} is unknown; known: {', '.join(OPTIMIZERS)}"
+        check(self.optimizer in OPTIMIZERS, f"optimizer: {unknown}")
+        for key in ("steps", "batch_size", "eval_every"):
+            n = getattr(self, key)
+            check(n >= 1, f"{key}: at least 1 is needed, got {n}")
+        for key in ("embedding_lr", "lr"):
+            rate = getattr(self, key, 1.0)
+            check(0 < rate < math.inf, f"{key}: {rate} is not more than 0")
+        decay = getattr(self, "weight_decay", 0.0)
+        check(0 <= decay < math.inf, f"weight_decay: {decay} is not at least 0")
+        in_order = f"not 0 <= warmup <= hold <= 1: {self.warmup:g}, {self.hold:g}"
+        check(0 <= self.warmup <= self.hold <= 1, f"warmup, hold: {in_order}")
+        rates = all(0 <= rate < 1 for rate in self.dropout)
+        check(rates, f"dropout: rates must be in [0, 1), got {list(self.dropout)}")
+        fewest, likely, most = self.unit_dropout
+        in_order = f"not 0 < fewest <= most likely <= most: {list(self.unit_dropout)}"
+        check(0 < fewest <= likely <= most, f"unit_dropout: {in_order}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +106,26 @@ class Recipe(EmbeddingRecipe):
 
 def read_yaml(source: Path | str) -> Any:
     """What a file (a Path) or text of YAML 1.2 holds; 1e-5 is a number. Raises ConfigError."""
-    text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+    where = source if isinstance(source, Path) else repr(source)
     try:
+        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
         return YAML(typ="safe", pure=True).load(text)
+    except OSError as error:
+        raise ConfigError(f"{where} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        what = f"its byte {error.start} is not UTF-8"
+        raise ConfigError(f"{where}: {what}; save it in that encoding") from None
     except YAMLError as error:
-        where = source if isinstance(source, Path) else repr(source)
-        raise ConfigError(f"{where} is not valid YAML: {error}") from None
+        mark = getattr(error, "problem_mark", None)
+        what = f"line {mark.line + 1}: {error.problem}" if mark else error
+        raise ConfigError(f"{where} is not valid YAML: {what}") from None
+
+
+def check_name(name: str) -> str:
+    """A name that becomes a file's or a folder's and stays in its place, returned as it is."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ConfigError(f"{name!r} is no name: letters, digits and . _ - are allowed")
+    return name
 
 
 def build(kind: Any, value: Any, where: str) -> Any:
@@ -104,13 +142,22 @@ def build(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: expected a list, got {value!r}")
         kinds = get_args(kind)
-        kinds = (kinds[0],) * len(value) if kinds[-1] is Ellipsis else kinds
+        several = kinds[-1] is Ellipsis
+        kinds = (kinds[0],) * len(value) if several else kinds
         if len(kinds) != len(value):
             raise ConfigError(f"{where}: expected {len(kinds)} values, got {value!r}")
-        return tuple(build(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value)))
+        items = tuple(build(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value)))
+        plain = several and get_args(kind)[0] in (int, float, str)
+        if plain and not 0 < len({*items}) == len(items):
+            raise ConfigError(f"{where}: expected some, each once, got {value!r}")
+        if len(items) == 2 and not several and items[0] > items[1]:
+            raise ConfigError(f"{where}: expected the lowest and the highest, got {value!r}")
+        return items
     numbers = (int, float) if kind is float else kind
     if isinstance(value, bool) != (kind is bool) or not isinstance(value, numbers):
         raise ConfigError(f"{where}: expected {kind.__name__}, got {value!r}")
+    if kind is float and not math.isfinite(value):
+        raise ConfigError(f"{where}: expected a number, got {value!r}")
     return kind(value)
 
 

@@ -17,6 +17,7 @@ from .resume import CheckpointError
 from .vocabulary import Vocabulary, units_and_sessions
 
 WINDOWS = Windows()  # the default
+SPARE = 2**26  # bytes that a model may take besides its weights, for what follows from its windows
 
 
 @dataclass(kw_only=True)
@@ -171,17 +172,34 @@ class Decoder:
             raise CheckpointError(
                 f"{path} was made with the model {was}, not {model.__name__}; {cure}"
             )
-        names = {name: Vocabulary(content[name]) for name in ("units", "sessions")}
-        windows, size = Windows(**content["windows"]), Size(**content["size"])
-        readouts = {name: Readout(**row) for name, row in content["readouts"].items()}
-        counts = {name: len(rows) for name, rows in names.items()}
-        network = model(size=size, outputs=content["outputs"], windows=windows, **counts)
         try:
+            names = {name: Vocabulary(content[name]) for name in ("units", "sessions")}
+            windows, size = Windows(**content["windows"]), Size(**content["size"])
+            readouts = {name: Readout(**row) for name, row in content["readouts"].items()}
+            more = {"size": size, "outputs": content["outputs"], "windows": windows}
+            more |= {name: len(rows) for name, rows in names.items()}
+            if issubclass(model, POYO):
+                _check_memory(model, content["model"], more)
+            network = model(**more)
             network.load_state_dict(content["model"])
-        except RuntimeError as error:
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} does not fit its own size: {error}") from error
         rest = {"windows": windows, "readouts": readouts, "about": content["about"]}
         return cls(model=network.eval(), **names, **rest)
+
+
+def _check_memory(model: type[POYO], state: dict, more: dict) -> None:
+    """Raise ValueError where a model would take far more memory than its weights in a file do: a
+    few bytes of a damaged or a malicious one can name any size."""
+    if more["size"].depth > len(state):
+        raise ValueError(f"{more['size'].depth} layers, but {len(state)} tensors")
+    with torch.device("meta"):  # which only counts
+        empty = model(**more)
+    tensors = [*empty.parameters(), *empty.buffers()]
+    asked = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    held = sum(tensor.untyped_storage().nbytes() for tensor in state.values())
+    if asked > 2 * held + SPARE:  # twice: it may hold half precision
+        raise ValueError(f"it asks for {asked / 1e6:.0f} MB, but holds {held / 1e6:.3g} MB")
 
 
 def _shared(recordings: list[Recording], readouts: dict[str, Readout]) -> int:

@@ -107,7 +107,9 @@ def _content(found, archive, folder: str, path: Path, readout: Readout | None) -
     else:
         model, times = model if isinstance(model, dict) else {}, ("sequence_length", "latent_step")
         given = zip(("length", "latent_step"), map(model.get, times))
-        windows = asdict(Windows(**{key: t for key, t in given if isinstance(t, float)}))
+        given = {key: t for key, t in given if isinstance(t, float)}
+        given["eval_step"] = min(Windows.eval_step, given.get("length", Windows.length))
+        windows = asdict(Windows(**given))
         rows = [asdict(_readout(name, path, readout)) for name in sessions[1:]]
         before = {re.escape(name[: name.rfind("/") + 1]) for name in sessions}
         before = "|".join(sorted(before, key=len, reverse=True))

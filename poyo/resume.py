@@ -5,6 +5,7 @@ so a changed run never continues from the state of another."""
 import hashlib
 import json
 import os
+import time
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,9 @@ from .closure import code_of
 from .config import EmbeddingRecipe, Windows
 from .model import Network
 from .tokens import Session
+
+PIECE = 1 << 20  # rows read at once
+KEPT = 7 * 86400.0  # s that a resume file of interactive work is kept after its last use
 
 
 class CheckpointError(ValueError):
@@ -35,6 +39,8 @@ def read(path: Path | str) -> dict:
         raise CheckpointError(f"{path} does not exist; `dvc repro` makes those of this repository")
     try:
         with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+            if any(part.compress_type for part in archive.infolist()):
+                raise zipfile.BadZipFile("it is compressed, so of unknown size")
             if archive.testzip() is not None:
                 raise zipfile.BadZipFile("a checksum does not match")
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -45,8 +51,14 @@ def read(path: Path | str) -> dict:
 
 
 def scratch_dir() -> Path:
-    """Where resume files lie; cleared when the stage that trains has ended."""
-    return Path(os.environ.get("POYO_SCRATCH", ROOT / "runs" / "scratch" / "interactive"))
+    """Where resume files lie: a stage's are cleared when it has ended, others after a while."""
+    if "POYO_SCRATCH" in os.environ:
+        return Path(os.environ["POYO_SCRATCH"])
+    folder = ROOT / "runs/scratch/interactive"
+    for path in folder.glob("*"):
+        if time.time() - path.stat().st_mtime > KEPT:
+            path.unlink(missing_ok=True)
+    return folder
 
 
 def path_of(
@@ -66,9 +78,9 @@ def path_of(
         digest.update(named.encode() + session.unit_rows.tobytes())
         arrays = recording.spike_times, recording.spike_units, session.times, session.target
         for array in arrays:
-            # the ends and the length tell recordings apart without reading a corpus through
-            ends = array[:1000].tobytes() + array[-1000:].tobytes()
-            digest.update(str(array.shape).encode() + ends)
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            for i in range(0, len(array), PIECE):  # a corpus need not fit in the memory
+                digest.update(array[i : i + PIECE].tobytes())
         for name, spans in sorted((recording.splits | recording.intervals).items()):
             digest.update(name.encode() + spans.tobytes())
     return scratch_dir() / f"{digest.hexdigest()[:16]}.pt"

@@ -20,6 +20,7 @@ from .tokens import END, SPIKE, START
 from .vocabulary import VocabularyError
 
 MOST = 2**18  # spikes that may wait, two minutes of 100 units: a pause must not fill the memory
+COARSE = 1e-3  # s between neighbouring numbers: spike times must not be coarser
 SPIKES = np.dtype([("time", np.float64), ("unit", np.int64)])
 
 
@@ -78,8 +79,9 @@ class Stream:
         """Take in spikes at `times` (S,), seconds on the recording's clock, of `units` (S,), ids.
         In any order: late ones count from the next update on if they are in its window, early ones
         wait until they are due. Spikes of units the session does not have are left out, with one
-        warning per unit. Raises ValueError, before anything is taken in, on NaN or infinite times
-        and on differing lengths."""
+        warning per unit. Raises ValueError, before anything is taken in, on NaN or infinite times,
+        on single floats too large to tell milliseconds apart, and on differing lengths."""
+        given = np.asarray(times)
         times, units = np.asarray(times, dtype=np.float64), np.asarray(units, dtype=str)
         if times.ndim != 1 or times.shape != units.shape:
             got = f"got times {times.shape}, units {units.shape}"
@@ -87,6 +89,9 @@ class Stream:
         if not np.isfinite(times).all():
             bad = np.sum(~np.isfinite(times))
             raise ValueError(f"{bad} of {len(times)} spike times are NaN or infinite")
+        if given.dtype.kind == "f" and (np.spacing(np.abs(given)) > COARSE).any():
+            step = f"{given.dtype} of this size differ by {np.spacing(np.abs(given).max()):g} s"
+            raise ValueError(f"spike times {step}; give float64, or count from a later moment")
         unit = np.searchsorted(self.unit_ids, units).clip(max=len(self.unit_ids) - 1)
         known = self.unit_ids[unit] == units
         spikes = np.empty(int(known.sum()), SPIKES)

@@ -4,12 +4,15 @@ torch's own threads split every operation: at POYO's sizes they mostly wait for 
 another number of them gives other last digits. Here a batch is cut into chunks of windows, each
 thread computes some of them alone, and what they give is put together in the chunks' order."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import torch
+
+from .processes import asked_to_end, end_with, leave
 
 CHUNK = 8, 16  # windows, fewest and most: enough to hide Python, few enough to stay in the cache
 GPU_CHUNK = 128  # windows: what the official recipe gives each GPU
@@ -39,20 +42,29 @@ def run(function: Callable, items: Iterable) -> list:
 def processes(function: Callable, items: Iterable) -> list:
     """As `run`, with a process for each thread there would be: for whole trainings, which as
     threads wait for each other's Python. Of fewer items each has several threads. On a GPU, one
-    after the other."""
+    after the other. A worker ends with this process, however that ends."""
     if _pool is None:
         use(torch.get_num_threads())
-    items = list(items)
+    items, parent = list(items), os.getpid()
     count = 1 if torch.cuda.is_available() else min(_count, len(items))
     if count <= 1:
         return [function(item) for item in items]
     share = _count // count
 
     def alone(item):
+        if os.getpid() != parent:
+            end_with(parent)
         use(share)
         return function(item)
 
-    return joblib.Parallel(count, batch_size=1)(joblib.delayed(alone)(item) for item in items)
+    pool = joblib.Parallel(count, batch_size=1)
+    with asked_to_end() as asked:
+        try:
+            return pool(joblib.delayed(alone)(item) for item in items)
+        except BaseException:  # of a worker, if they were asked to end
+            if asked:
+                leave(asked)
+            raise
 
 
 def chunks(n: int, device: torch.device) -> list[slice]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import evaluate, optim, resume, threads
+from . import evaluate, optim, processes, resume, threads
 from .config import EmbeddingRecipe
 from .data.recording import Recording
 from .decoder import Decoder
@@ -59,9 +59,10 @@ def fit(
     """Train a decoder in place on the train split of recordings it knows.
     The network learns, too, if the recipe is a `Recipe`. The decoder ends with the weights that
     were best on validation (paper, appendix), where there is a GPU on that. Progress goes to
-    stderr. An interrupted run continues where it was when called again alike. Raises WindowError
-    where no window fits, RecordingError where no sample counts in the loss, FloatingPointError
-    where the loss is no longer finite."""
+    stderr. An interrupted run continues where it was when called again alike; SIGTERM, SIGHUP
+    and Ctrl-C interrupt it after its step, which is kept. Raises WindowError where no window fits,
+    RecordingError where no sample counts in the loss, FloatingPointError where the loss or its
+    gradient is no longer finite; the decoder then has the weights from before."""
     model, windows = decoder.model.to(device()), decoder.windows
     model.set_dropout(*recipe.dropout)
     sessions = [decoder.session(recording) for recording in recordings]
@@ -70,51 +71,77 @@ def fit(
         session.check_learnable(domain)
     stream = TrainingWindows(domains, windows.length, seed)
     path = resume.path_of(model, sessions, recipe, windows, seed)
-    optimizers = optim.make(model.groups(), recipe)
-    step, history, losses, best = _resume(path, model, optimizers)
-    if step:
-        say(f"{label}: resumed at step {step}")
-    freeze(model, not recipe.trains_network)
-    began, began_at, saved = time.monotonic(), step, time.monotonic()
-    while step < recipe.steps:
-        model.train()
-        which, starts = stream.batch(step, recipe.batch_size)
-        keep = keep_units(sessions, which, recipe.unit_dropout, (seed, 2, step))
+    waits = f"{label}: the same training runs in process %s, wait for it"
+    lock = processes.locked(path.with_suffix(".lock"), lambda other: say(waits % other))
+    with lock, processes.asked_to_end() as asked:
+        optimizers = optim.make(model.groups(), recipe)
+        step, history, losses, best = _resume(path, model, optimizers)
+        if step:
+            say(f"{label}: resumed at step {step}")
+        freeze(model, not recipe.trains_network)
+        began, began_at, saved = time.monotonic(), step, time.monotonic()
+        while step < recipe.steps:
+            model.train()
+            which, starts = stream.batch(step, recipe.batch_size)
+            keep = keep_units(sessions, which, recipe.unit_dropout, (seed, 2, step))
 
-        def part(rows: slice, which=which, starts=starts, keep=keep) -> dict[str, Tensor]:
-            # Paper: every sample. Here: windows.queries of them, evenly; behaviour is smooth, and
-            # a thousand queries at 1 kHz cost more than the rest of the model.
-            some = (sessions, which[rows], starts[rows], windows.length, keep[rows])
-            return tokenize(*some, queries=windows.queries)
+            def part(rows: slice, which=which, starts=starts, keep=keep) -> dict[str, Tensor]:
+                # Paper: every sample. Here: windows.queries of them, evenly; behaviour is smooth,
+                # and a thousand queries at 1 kHz cost more than the rest of the model.
+                some = (sessions, which[rows], starts[rows], windows.length, keep[rows])
+                return tokenize(*some, queries=windows.queries)
 
-        losses.append(gradients(model, part, len(which), (seed, 3, step)))
-        optim.set_step(optimizers, recipe, step)
-        threads.run(lambda step: step(), [optimizer.step for optimizer in optimizers])
-        if not np.isfinite(losses[-1]):
-            where = f"{label}: the loss is {losses[-1]} at step {step}"
-            raise FloatingPointError(f"{where}; lower the learning rates")
-        step += 1
-        if step % recipe.eval_every == 0 or step == recipe.steps:
-            r2 = evaluate.scores(model, sessions, "valid", windows)
-            row = {"loss": np.mean(losses), "valid_r2": np.nanmean([*r2.values()])}
-            history.append({"step": step} | {k: round(float(v), 4) for k, v in row.items()})
-            if not any(row["valid_r2"] > history[-1]["valid_r2"] for row in history):
-                best = {name: value.clone() for name, value in model.state_dict().items()}
-            losses = []
-            _report(label, history[-1], recipe, began, began_at)
-        if time.monotonic() - saved > SAVE_EVERY or step == recipe.steps:
-            state = {"step": step, "history": history, "losses": losses, "best": best}
-            states = {
-                "model": model.state_dict(),
-                "optimizers": [o.state_dict() for o in optimizers],
-            }
-            resume.write(path, state | states)
-            saved = time.monotonic()
+            losses.append(gradients(model, part, len(which), (seed, 3, step)))
+            if not _finite(losses[-1], model):
+                found = [f"{sessions[i].id} at {t:.3f} s" for i, t in zip(which, starts)]
+                what = f"loss is {losses[-1]}"
+                what = "gradient is not finite" if np.isfinite(losses[-1]) else what
+                where = f"{label}: the {what} at step {step}"
+                raise FloatingPointError(f"{where}, {_blamed(model, part, found)}")
+            optim.set_step(optimizers, recipe, step)
+            threads.run(lambda step: step(), [optimizer.step for optimizer in optimizers])
+            step += 1
+            if step % recipe.eval_every == 0 or step == recipe.steps:
+                r2 = evaluate.scores(model, sessions, "valid", windows)
+                row = {"loss": np.mean(losses), "valid_r2": np.nanmean([*r2.values()])}
+                history.append({"step": step} | {k: round(float(v), 4) for k, v in row.items()})
+                if not any(row["valid_r2"] > history[-1]["valid_r2"] for row in history):
+                    best = {name: value.clone() for name, value in model.state_dict().items()}
+                losses = []
+                _report(label, history[-1], recipe, began, began_at)
+            if time.monotonic() - saved > SAVE_EVERY or step == recipe.steps or asked:
+                state = {"step": step, "history": history, "losses": losses, "best": best}
+                states = {
+                    "model": model.state_dict(),
+                    "optimizers": [o.state_dict() for o in optimizers],
+                }
+                resume.write(path, state | states)
+                saved = time.monotonic()
+            if asked:
+                say(f"{label}: asked to end; step {step} is kept, and the next run goes on there")
+                processes.leave(asked)
     model.load_state_dict(best)
     freeze(model, False)
     model.eval()
     decoder.about = {"recipe": asdict(recipe), "seed": seed, "label": label}
     return history
+
+
+def _finite(loss: float, model: Network) -> bool:
+    """Whether a loss and the gradients that belong to it are numbers."""
+    sums = [p.grad.sum() for p in model.parameters() if p.grad is not None]
+    return bool(np.isfinite(loss) and torch.stack(sums).isfinite().all())
+
+
+def _blamed(model: Network, part: Callable, names: list[str]) -> str:
+    """Which windows of a batch, each alone, have no finite loss or gradient, and the cure."""
+    bad = []
+    for i, name in enumerate(names):
+        one = gradients(model, lambda _, i=i: part(slice(i, i + 1)), 1, (i,))
+        bad += [] if _finite(one, model) else [name]
+    some = ", ".join(bad[:3]) + ", …" * (len(bad) > 3)
+    cure = "look at the data there, or lower the learning rates"
+    return f"of {len(bad)} of {len(names)} windows ({some}); {cure}"
 
 
 def freeze(model: Network, frozen: bool) -> None:

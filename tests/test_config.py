@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from poyo import ROOT
-from poyo.config import ConfigError, EmbeddingRecipe, Recipe, read_yaml
+from poyo.config import ConfigError, EmbeddingRecipe, Recipe, Windows, read_yaml
 from poyo.model import SIZES
 from poyo.study import profile
 from poyo.study.profile import LFADSNetwork, Network
@@ -17,6 +17,7 @@ from poyo.study.profile import LFADSNetwork, Network
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 FILES = [ROOT / "params.yaml", *PROFILES]
 TREE = read_yaml(ROOT / "profiles/smoke.yaml")
+NAN = float("nan")
 LISTS_OF_ROWS = ("models", "tried", "transfer")  # whose keys are names, or as many as one likes
 
 
@@ -171,24 +172,61 @@ def test_only_lfads_has_a_divergence():
 @pytest.mark.parametrize(
     "key, value, expected",
     [
-        ("seeds", [], r"seeds: some, each once; got \(\)"),
-        ("seeds", [3, 3], "seeds: some, each once"),
-        ("speed.seeds", [], "speed.seeds: some, each once"),
+        ("seeds", [], r"^seeds: expected some, each once, got \[\]"),
+        ("seeds", [3, 3], "^seeds: expected some, each once"),
+        ("seeds", [-1], r"^seeds\[0\]: -1 is not at least 0$"),
+        ("speed.seeds", [], "^speed.seeds: expected some, each once"),
+        ("threads", 0, "^threads: 0 is not more than 0$"),
+        ("pretrain.lr", NAN, "^pretrain.lr: nan is not more than 0$"),
+        ("pretrain.lr", -1.0, "^pretrain.lr: -1.0 is not more than 0$"),
+        ("pretrain.embedding_lr", float("inf"), r"embedding_lr: expected a number, got inf$"),
+        ("adapt.tried.finetune", [{"lr": NAN}], r"^adapt.tried.finetune\[0\].lr: nan is not"),
+        ("pretrain.weight_decay", -0.1, "^pretrain.weight_decay: -0.1 is not at least 0$"),
+        ("pretrain.dropout", [1.5, 0, 0], r"dropout\[0\]: 1.5 is not at least 0 and at most 1$"),
+        ("pretrain.dropout", [1.0, 0, 0], r"dropout: rates must be in \[0, 1\)"),
+        (
+            "pretrain.warmup",
+            0.9,
+            "^models.poyo_mp: warmup, hold: not 0 <= warmup <= hold <= 1",
+        ),
+        ("pretrain.hold", 1.5, "^pretrain.hold: 1.5 is not at least 0 and at most 1$"),
+        ("pretrain.batch_size", 0, "^pretrain.batch_size: 0 is not more than 0$"),
+        ("models.co.steps", -5, "^models.co.steps: -5 is not more than 0$"),
+        ("windows.eval_step", 0, "^windows.eval_step: 0 is not more than 0$"),
+        ("windows.eval_step", 5, "^windows: eval_step: 5 s is more than a window, 1 s"),
+        ("windows.latent_step", 0.3, "^windows: latent_step: a window is 3.33333 steps of 0.3 s"),
+        ("windows.latent_step", 2.0, "^windows: latent_step: a window is 0.5 steps of 2 s"),
+        ("data.days", 0, "^data.days: 0 is not more than 0$"),
+        ("data.minutes", 0.0, "^data.minutes: 0.0 is not more than 0$"),
+        (
+            "data.units",
+            [60, 25],
+            "^data.units: expected the lowest and the highest, got ",
+        ),
+        ("evidence.units", [0, 5], r"^evidence.units\[0\]: 0 is not more than 0$"),
+        ("evidence.trials", [], "^evidence.trials: expected some"),
+        ("wiener.bin", 0.0, "^wiener.bin: 0.0 is not more than 0$"),
+        ("baselines.bin", 0.0, "^baselines.bin: 0.0 is not more than 0$"),
+        ("baselines.lfads.lr", [1.0, 0.1], "^baselines.lfads.lr: expected the lowest and the"),
+        ("speed.goal", NAN, "^speed.goal: expected a number, got nan$"),
         ("models.a/b", TREE["models"]["co"], "models: 'a/b' is no name for a row"),
+        ("models.a;b", TREE["models"]["co"], "models: 'a;b' is no name for a row"),
+        ("models.12", TREE["models"]["co"], "models: '12' is no name for a row"),  # a number in -p
         ("models.a.b", None, None),  # see below
         ("runs", [*TREE["runs"], "nine"], "runs: 'nine' is no row of models; known: poyo_mp, "),
-        ("runs", TREE["runs"] * 2, "runs: a name is there twice"),
+        ("runs", TREE["runs"] * 2, "^runs: expected some, each once"),
         ("adapt.transfer", {"nine": ["T-CO"]}, "'nine' is no row of models"),
+        ("adapt.transfer", {}, "^adapt: transfer: expected some model"),
         *(
             ("runs", [run for run in TREE["runs"] if run != name], f"runs: '{name}' is missing")
             for name in ("poyo_mp", "poyo_1", "co")
         ),
         ("models.co.alone", True, r"models\.co: 05_adapt needs one model for all"),
-        ("models.co.share", 0.0, r"models\.co: share: 0\.0 is not in \(0, 1\]"),
+        ("models.co.share", 0.0, "^models.co.share: 0.0 is not more than 0 and at most 1$"),
         ("models.co.optimizer", "sgd", r"models\.co: optimizer: 'sgd' is unknown"),
-        ("windows.queries", 0, "windows: queries must be at least 1, got 0"),
+        ("windows.queries", 0, "^windows.queries: 0 is not more than 0$"),
         ("baselines.eit_step", 0.05, "baselines: eit_step: 0.05 s is not a whole number of bins"),
-        ("baselines.eval_every", 0, "baselines: eval_every must be at least 1"),
+        ("baselines.eval_every", 0, "^baselines.eval_every: 0 is not more than 0$"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_runs(key, value, expected):
@@ -301,9 +339,39 @@ def test_whole_numbers_do_for_floats_and_lists_for_tuples():
     assert params.your_recording.unit_dropout == tuple(TREE["your_recording"]["unit_dropout"])
 
 
-@pytest.mark.parametrize("text, message", [("a: [1,", "is not valid YAML"), ("", "expected keys")])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (b"a: [1,", r"params.yaml is not valid YAML: line 1: "),
+        (b"a: 1\nb: 2\na: 3", 'is not valid YAML: line 3: found duplicate key "a" with value "3"'),
+        (
+            "# Millisekunden, gez\u00e4hlt".encode("latin-1"),
+            "params.yaml: its byte 20 is not UTF-8",
+        ),
+        (b"", "expected keys"),
+    ],
+)
 def test_a_broken_file_says_so(tmp_path, text, message):
     path = Path(tmp_path / "params.yaml")
-    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"params.yaml cannot be read: No such file"):
+        profile.load(path)
+    path.write_bytes(text)
     with pytest.raises(ConfigError, match=message):
         profile.load(path)
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [("lr", NAN), ("lr", 0.0), ("embedding_lr", -1.0), ("weight_decay", NAN), ("steps", -5)]
+    + [("batch_size", 0), ("eval_every", 0), ("hold", 1.5), ("warmup", 0.5), ("warmup", NAN)]
+    + [("dropout", (1.5, 0.0, 0.0)), ("optimizer", "sgd"), ("unit_dropout", (3, 2, 1))],
+)
+def test_a_recipe_made_in_python_is_checked_too(key, value):
+    with pytest.raises(ValueError, match=f"^(warmup, )?{key}[:,] "):
+        Recipe(**{key: value})
+
+
+def test_windows_made_in_python_are_checked_too():
+    for key, value in {"length": 0.0, "latent_step": NAN, "eval_step": 0.0, "queries": 0}.items():
+        with pytest.raises(ValueError, match=f"^{key}: "):
+            Windows(**{key: value})

@@ -2,7 +2,8 @@
 
 import math
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -233,6 +234,56 @@ def test_weights_of_another_size_are_refused(pretrained, tmp_path):
     pretrained.save(tmp_path / "decoder.pt")
     with pytest.raises(CheckpointError, match="does not fit its own size"):
         Decoder.load(tmp_path / "decoder.pt")
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("size", {"dim": 200_000}),
+        ("size", {"depth": 10**9}),
+        ("size", {"self_heads": 10**7}),
+        ("size", {"latents_per_step": 10**9}),
+        ("windows", {"length": 1e9, "latent_step": 1e-3, "eval_step": 1.0}),
+        ("outputs", 10**10),
+    ],
+)
+def test_a_small_file_that_asks_for_much_memory_is_refused_before_it_gets_it(
+    pretrained, tmp_path, key, value
+):
+    content = pretrained._content()
+    content[key] = content[key] | value if isinstance(value, dict) else value
+    resume.write(tmp_path / "decoder.pt", content)
+    message = r"does not fit its own size: (it asks for \d+ MB, but holds|\d+ layers, but)"
+    with pytest.raises(CheckpointError, match=message):
+        Decoder.load(tmp_path / "decoder.pt")
+
+
+def test_a_compressed_file_is_none_of_ours(pretrained, tmp_path):
+    """Of zeros it could hold a thousand times its size; torch compresses nothing."""
+    pretrained.save(tmp_path / "decoder.pt")
+    with (
+        ZipFile(tmp_path / "decoder.pt") as plain,
+        ZipFile(tmp_path / "small.pt", "w", 8) as small,
+    ):
+        for name in plain.namelist():
+            small.writestr(name, plain.read(name))
+    with pytest.raises(CheckpointError, match=r"small\.pt is not readable .* it is compressed"):
+        Decoder.load(tmp_path / "small.pt")
+
+
+def test_nonsense_in_a_decoder_is_named(pretrained, tmp_path):
+    windows, size = asdict(pretrained.windows), asdict(pretrained.model.size)
+    for change in (
+        {"size": size | {"dim": -3}},
+        {"size": {"width": 3}},
+        {"windows": windows | {"length": float("nan")}},
+        {"units": ["NA", "a/1", "a/1"]},
+        {"readouts": {"a": {}}},
+        {"model": [1]},
+    ):
+        resume.write(tmp_path / "decoder.pt", pretrained._content() | change)
+        with pytest.raises(CheckpointError, match=r"decoder\.pt does not fit its own size: "):
+            Decoder.load(tmp_path / "decoder.pt")
 
 
 def test_another_model_class_is_refused_with_the_cure(pretrained, tmp_path):

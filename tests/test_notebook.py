@@ -16,6 +16,7 @@ import pytest
 from poyo import ROOT
 from poyo import __main__ as command
 from poyo.__main__ import main
+from poyo.config import ConfigError
 from poyo.study import notebook
 from poyo.study.notebook import NotebookError, code, render, run
 
@@ -471,18 +472,18 @@ def test_names_and_order_of_steps(tmp_path):
         render("one", root=tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../one", "a b", "/one", "..", "", "a/b", "-p"])
+@pytest.mark.parametrize("name", ["../one", "a;b", "a b", "/one", "..", "", "a/b", "-p"])
 def test_a_name_stays_in_its_folder(tmp_path, monkeypatch, name):
     """A KEY of `..` would have all of runs/ removed as the scratch of a finished run."""
     monkeypatch.setattr(notebook, "_execute", lambda *_: pytest.fail("started"))
     write(tmp_path, "one", "# %%\n1\n")
     code("one", tmp_path)
     for step in (code, run, render):
-        with pytest.raises(NotebookError, match="is no name: letters, digits"):
+        with pytest.raises(ConfigError, match="is no name: letters, digits"):
             step(name, root=tmp_path)
-    if name:
-        with pytest.raises(NotebookError, match=f"{re.escape(repr(name))} is no name"):
-            run("one", name, root=tmp_path)
+    for step in (run, render) if name else ():
+        with pytest.raises(ConfigError, match=f"{re.escape(repr(name))} is no name"):
+            step("one", name, root=tmp_path)
 
 
 def test_a_run_of_old_code_is_noticed_and_an_interrupted_one_is_quiet(
@@ -518,6 +519,10 @@ def test_the_command_line_from_anywhere_and_light(tmp_path):
     [
         ("\nsize: smoke", "\nsize: huge", "size: 'huge' is unknown; known: 1.3M, .*smoke"),
         (", size: smoke", ", size: huge", "models.poyo_mp.size: 'huge' is unknown"),
+        ("{scope: mp", "{scope: pm", "models.poyo_mp.scope: 'pm' is unknown; known: poyo_1, mp"),
+        ("co: [T-RT", "co: [T-TR", "adapt.transfer.co: 'T-TR' is unknown; known: C-CO, T-CO"),
+        ("few: [T-CO", "few: [CO", "adapt.few: 'CO' is unknown"),
+        ("corpus: simulated", "corpus: simulatd", "data.corpus: 'simulatd' is unknown"),
         ("  batch_size: 8", "  batchsize: 8", "batchsize.* did you mean batch_size?"),
         ("\nseeds: [0]", "\nseeds: [0", "params.yaml is not valid YAML"),
         ("\nsize: smoke", "\nsize: smoke", ""),

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from poyo.config import ConfigError
 from poyo.study import paper, plotting, profile, results
 
 SLEEP = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
@@ -464,3 +465,12 @@ def test_verdicts_need_neither_recordings_nor_torch():
     code = "import sys, poyo.study.results; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not [m for m in done.stdout.split() if m.startswith(("poyo.data", "torch", "h5py"))]
+
+
+@pytest.mark.parametrize("name", ["../one", "pretrain/../../one", "/tmp/one", "a b", ""])
+def test_a_figure_and_a_table_stay_in_their_folder(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(plotting, "FIGURES", tmp_path / "figures")
+    for write in (plotting.csv, lambda data, name: plotting.markdown([{"a": "b"}], name, "")):
+        with pytest.raises(ConfigError, match="is no name: letters, digits"):
+            write(pd.DataFrame({"x": [0.0]}), name)
+    assert not list(tmp_path.iterdir())

@@ -325,6 +325,7 @@ def test_a_clock_that_is_not_finite_changes_nothing(stream, simulated, offline, 
         ([4.1, 4.2], 3, "one unit per spike time"),
         ([[4.1], [4.2]], 2, "one unit per spike time"),
         (4.1, 1, "one unit per spike time"),
+        (np.float32([1.7e9, 1.7e9]), 2, "float32 of this size differ by 128 s; give float64"),
     ],
 )
 def test_a_bad_packet_is_refused_whole(stream, simulated, offline, times, units, message):

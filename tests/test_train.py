@@ -19,7 +19,7 @@ from poyo.data.intervals import intervals
 from poyo.data.recording import RecordingError
 from poyo.decoder import Decoder
 from poyo.model import Attention
-from poyo.sampling import WindowError
+from poyo.sampling import TrainingWindows, WindowError
 from poyo.tokens import tokenize
 from poyo.train import fit
 
@@ -205,6 +205,58 @@ def test_a_killed_run_started_again_ends_with_the_same_bytes(
         assert torch.equal(one[name], two[name]), name
 
 
+@pytest.fixture
+def unignored():
+    """Signals as in a terminal: nohup and `&` have the tests ignore some of them."""
+    ways = {signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    ways[signal.SIGINT] = signal.default_int_handler
+    before = {number: signal.signal(number, way) for number, way in ways.items()}
+    yield
+    for number, way in before.items():
+        signal.signal(number, way)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_run_that_is_asked_to_end_keeps_its_last_step(
+    simulated, training, windows, scratch, monkeypatch, capsys, unignored, number
+):
+    whole, history = run([simulated], training, windows)
+    monkeypatch.setenv("POYO_SCRATCH", str(scratch / "other"))
+    original = optim.set_step
+    with monkeypatch.context() as patch:
+
+        def asked(*args):
+            original(*args)
+            if args[-1] == 7:
+                os.kill(os.getpid(), number)
+
+        patch.setattr(optim, "set_step", asked)
+        before = signal.getsignal(number)
+        with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
+            run([simulated], training, windows)
+    assert getattr(ended.value, "code", 130) == 128 + number
+    assert signal.getsignal(number) == before
+    assert "test: asked to end; step 8 is kept" in capsys.readouterr().err
+    again, history_again = run([simulated], training, windows)
+    assert "test: resumed at step 8" in capsys.readouterr().err
+    assert history_again == history and weights(again) == weights(whole)
+
+
+def test_interactive_resume_files_go_a_week_after_their_last_use(tmp_path, monkeypatch):
+    monkeypatch.delenv("POYO_SCRATCH")
+    monkeypatch.setattr(resume, "ROOT", tmp_path)
+    folder = resume.scratch_dir()
+    resume.write(folder / "old.pt", {})
+    resume.write(folder / "new.pt", {})
+    week = 7 * 86400
+    os.utime(folder / "old.pt", (time.time() - week - 60,) * 2)
+    os.utime(folder / "new.pt", (time.time() - week + 60,) * 2)
+    assert [path.name for path in resume.scratch_dir().iterdir()] == ["new.pt"]
+    monkeypatch.setenv("POYO_SCRATCH", str(folder))
+    os.utime(folder / "new.pt", (0, 0))
+    assert resume.scratch_dir() == folder and (folder / "new.pt").exists(), "a stage's stays"
+
+
 def test_a_finished_run_is_not_trained_again(simulated, training, windows, monkeypatch):
     one, history = run([simulated], training, windows)
     monkeypatch.setattr(module, "gradients", None)
@@ -213,7 +265,10 @@ def test_a_finished_run_is_not_trained_again(simulated, training, windows, monke
     assert history == history_again
 
 
-@pytest.mark.parametrize("what", ["lr", "kind", "seed", "weights", "data", "windows", "code"])
+CHANGES = ["lr", "kind", "seed", "weights", "data", "order", "windows", "code"]
+
+
+@pytest.mark.parametrize("what", CHANGES)
 def test_another_run_does_not_resume_this_one(
     simulated, training, identifying, windows, capsys, monkeypatch, what
 ):
@@ -223,6 +278,12 @@ def test_another_run_does_not_resume_this_one(
         training = replace(training, lr=2e-3)
     if what == "data":
         recording = replace(simulated, spike_times=simulated.spike_times + 1e-3)
+    if what == "order":  # of units, in the middle of the session only
+        units, middle = simulated.spike_units.copy(), len(simulated.spike_units) // 2
+        rows = slice(middle, middle + 400)
+        units[rows] = units[rows][::-1]
+        recording = replace(simulated, spike_units=units)
+        assert (units != simulated.spike_units).any()
     if what == "seed":
         seed = 1
     if what == "kind":
@@ -241,7 +302,7 @@ def test_a_damaged_resume_file_is_said_and_training_starts_over(
     simulated, training, windows, scratch, capsys, damage
 ):
     model, _ = run([simulated], training, windows)
-    (path,) = scratch.iterdir()
+    (path,) = scratch.glob("*.pt")
     whole = path.read_bytes()
     path.write_bytes(
         {"truncated": whole[: len(whole) // 2], "garbage": b"no" * 999}.get(damage, b"")
@@ -383,11 +444,30 @@ def test_the_number_of_threads_does_not_show_in_the_bytes(
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_cure(simulated, training, windows, scratch):
-    with pytest.raises(
-        FloatingPointError, match=r"test: the loss is (nan|inf) at step \d+; lower"
-    ):
+    message = r"test: the (loss|gradient) is .* at step \d+, of \d of 4 windows .* or lower the"
+    with pytest.raises(FloatingPointError, match=message):
         run([simulated], replace(training, lr=1e30), windows)
     assert not list(scratch.glob("*.pt")), "nothing to resume from"
+
+
+def test_a_loss_that_is_not_finite_names_its_windows_and_spoils_nothing(
+    simulated, training, windows, monkeypatch
+):
+    def spoiled(sessions, which, starts, *rest, **more):
+        batch = tokenize(sessions, which, starts, *rest, **more)
+        batch["target"][starts > 30] = np.nan  # seconds
+        return batch
+
+    monkeypatch.setattr(module, "tokenize", spoiled)
+    decoder = start([simulated], windows)
+    before, domain = weights(decoder.model), simulated.splits["train"]
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 0") as caught:
+        fit(decoder, [simulated], training, label="test")
+    _, starts = TrainingWindows([domain], windows.length, 0).batch(0, training.batch_size)
+    bad = [f"{simulated.session_id} at {t:.3f} s" for t in starts if t > 30]
+    assert 0 < len(bad) < 4, "the test needs some of each"
+    assert f"of {len(bad)} of 4 windows ({', '.join(bad)}); look at the data" in str(caught.value)
+    assert weights(decoder.model) == before
 
 
 def test_too_short_a_recording_says_so(simulated, training, windows):

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from .. import ROOT, closure, replacing
-from ..config import ConfigError, read_yaml
+from .. import ROOT, closure, processes, replacing
+from ..config import ConfigError, check_name, read_yaml
 
 # jsonschema, by which nbformat checks a page, would build this grammar of addresses, for seconds
 sys.modules.setdefault("rfc3987_syntax", None)
@@ -74,7 +74,7 @@ def run(name: str, key: str | None = None, parameters: dict | None = None, root=
     after a failure, that is runs/scratch/KEY.running.ipynb, so what runs/notebooks holds is always
     whole."""
     source, path = _source(name, root), root / "runs/code" / name / "cells.py"
-    key, parameters, params = _checked(key or name), parameters or {}, root / "params.yaml"
+    key, parameters, params = check_name(key or name), parameters or {}, root / "params.yaml"
     if not path.is_file():
         raise NotebookError(f"no runs/code/{name}: `python -m poyo code {name}` first")
     if _code_text(source) != path.read_text(encoding="utf-8"):
@@ -97,20 +97,27 @@ def run(name: str, key: str | None = None, parameters: dict | None = None, root=
         "IPYTHONDIR": str(root / "runs/scratch/ipython"),  # no start-up files, no figure format
         "POYO_SCRATCH": str(resumed),  # where `poyo.resume` keeps what it resumes from
     }
-    _write(root / scratch, _ipynb(nb))
-    with chdir(root), mock.patch.dict(os.environ, ENVIRONMENT | places):
-        nb = _execute(scratch, parameters, f"notebooks/{name}.py")
-    for cell in nb.cells:
-        del cell.metadata["papermill"]
-        cell.outputs = _stable(cell.outputs)
-        if _tagged(cell, INJECTED):
-            # anew, since papermill's own spelling depends on whether `black` is installed
-            values = "".join(f"\n{k} = {v!r}" for k, v in parameters.items())
-            cell.source = f"# Parameters{values}"
-    output = root / "runs/notebooks" / f"{key}.ipynb"
-    _write(output, _ipynb(nb, poyo={"profile": profile}))
-    (root / scratch).unlink()
-    shutil.rmtree(resumed, ignore_errors=True)  # its training runs are finished
+    if "DVC_STAGE" in os.environ:  # a stage does not outlive its `dvc repro`
+        processes.end_with(os.getppid())
+
+    def busy(process: str) -> None:
+        raise NotebookError(f"{key} is run by process {process}; wait for it, or end it")
+
+    with processes.locked(root / f"runs/scratch/{key}.lock", busy):
+        _write(root / scratch, _ipynb(nb))
+        with chdir(root), mock.patch.dict(os.environ, ENVIRONMENT | places):
+            nb = _execute(scratch, parameters, f"notebooks/{name}.py")
+        for cell in nb.cells:
+            del cell.metadata["papermill"]
+            cell.outputs = _stable(cell.outputs)
+            if _tagged(cell, INJECTED):
+                # anew, since papermill's own spelling depends on whether `black` is installed
+                values = "".join(f"\n{k} = {v!r}" for k, v in parameters.items())
+                cell.source = f"# Parameters{values}"
+        output = root / "runs/notebooks" / f"{key}.ipynb"
+        _write(output, _ipynb(nb, poyo={"profile": profile}))
+        (root / scratch).unlink()
+        shutil.rmtree(resumed, ignore_errors=True)  # its training runs are finished
     there = "" if Path.cwd() == root.resolve() else f" (paths are those in {root})"
     print(f"page: runs/notebooks/{key}.ipynb{there}", flush=True)
     return output
@@ -153,7 +160,7 @@ def _execute(scratch: Path, parameters: dict[str, Any], title: str) -> Any:
     errors = [(cell, _reason(o)) for cell, o in outputs if o.output_type == "error"]
     if dead:
         began = [cell for cell in nb.cells if cell.metadata.papermill.start_time]
-        errors = [(began[-1], "the kernel died (out of memory?)")]
+        errors = [(began[-1], "the kernel died (out of memory, or asked to?)")]
     for cell, reason in errors:
         raise NotebookError(f"{title}, {_named(cell)}: {reason}\nexecuted so far: {scratch}")
     return nb
@@ -165,8 +172,9 @@ def render(name: str, key: str | None = None, root: Path = ROOT, page: str | Non
     same."""
     from nbformat.v4 import new_markdown_cell, new_notebook
 
-    nb, path = _read(_source(name, root)), root / "runs/notebooks" / f"{key or name}.ipynb"
-    page = f"notebooks/rendered/{_checked(page or name)}.ipynb"
+    nb = _read(_source(name, root))
+    path = root / "runs/notebooks" / f"{check_name(key or name)}.ipynb"
+    page = f"notebooks/rendered/{check_name(page or name)}.ipynb"
     again = f"run its stage again (`dvc repro`, or `code` and `run` of {name})"
     if not path.is_file():
         raise NotebookError(f"no runs/notebooks/{path.name}: {again}")
@@ -247,15 +255,8 @@ def parameters(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _checked(name: str) -> str:
-    """A name that stays in its folder."""
-    if not re.fullmatch(r"\w[\w.-]*", name):
-        raise NotebookError(f"{name!r} is no name: letters, digits and . _ - are allowed")
-    return name
-
-
 def _source(name: str, root: Path) -> Path:
-    path = root / "notebooks" / f"{_checked(name)}.py"
+    path = root / "notebooks" / f"{check_name(name)}.py"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.py")))
         raise NotebookError(f"no notebook {name!r}; there are: {known or 'none'}")

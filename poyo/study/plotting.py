@@ -1,17 +1,25 @@
 """Figures and tables that stay: one way to save each, with the numbers behind it."""
 
+from pathlib import Path
+
 import pandas as pd
 from matplotlib.figure import Figure
 
 from .. import ROOT, replacing
+from ..config import check_name
 
 FIGURES = ROOT / "figures"
+
+
+def _path(folder: str, name: str, suffix: str) -> Path:
+    """A file of figures/, also for a `name` that somebody typed; it may be "folder/name"."""
+    return FIGURES.joinpath(folder, *map(check_name, f"{name}{suffix}".split("/")))
 
 
 def save(fig: Figure, name: str, data: pd.DataFrame | None = None) -> None:
     """Write figures/<name>.png and, where given, the numbers it shows as figures/data/<name>.csv.
     The PNG carries no software version, so that its bytes depend on the picture alone."""
-    with replacing(FIGURES / f"{name}.png") as scratch:
+    with replacing(_path("", name, ".png")) as scratch:
         fig.savefig(scratch, format="png", metadata={"Software": None})
     if data is not None:
         csv(data, name)
@@ -23,7 +31,7 @@ def csv(data: pd.DataFrame, name: str) -> None:
     def text(x: float) -> str:
         return f"{x:.4f}" if x == 0 or abs(x) >= 1e-3 else f"{x:.4g}"
 
-    with replacing(FIGURES / "data" / f"{name}.csv") as scratch:
+    with replacing(_path("data", name, ".csv")) as scratch:
         data.to_csv(scratch, index=False, float_format=text, lineterminator="\n")
 
 
@@ -32,6 +40,6 @@ def markdown(rows: list[dict[str, str]], name: str, caption: str) -> str:
     columns = list(rows[0])
     cells = [columns, ["---"] * len(columns), *([str(row[c]) for c in columns] for row in rows)]
     text = "\n".join(f"| {' | '.join(line)} |" for line in cells) + f"\n\n{caption}\n"
-    with replacing(FIGURES / "tables" / f"{name}.md") as scratch:
+    with replacing(_path("tables", name, ".md")) as scratch:
         scratch.write_text(text)
     return text

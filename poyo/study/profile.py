@@ -11,14 +11,13 @@ from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
 
 from .. import ROOT
-from ..config import ConfigError, EmbeddingRecipe, Recipe, Windows, build, read_yaml
+from ..config import ConfigError, EmbeddingRecipe, Recipe, Windows, build, check, read_yaml
 
 TABLE_2 = ("poyo_mp", "poyo_1")  # rows of `models` that Table 2 is made of
-
-
-def _check(holds: object, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
+CORPORA = "simulated", "poyo_mp", "poyo_1"  # that `data.corpus.build` can make
+ANY = "lags", "goal"  # keys whose numbers may be negative; those of any other are more than 0,
+FROM_0 = "seed seeds claims development overhang weight_decay warmup hold dropout".split()  # or 0
+UP_TO_1 = "share", "warmup", "hold", "dropout"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +47,6 @@ class Pretraining(Inheriting):  # a model of 04_pretrain, or one per session (`a
     alone: bool
     size: str
 
-    def __post_init__(self):
-        super().__post_init__()
-        _check(0 < self.share <= 1, f"share: {self.share} is not in (0, 1]")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Adapt:
@@ -67,15 +62,16 @@ class Adapt:
     transfer: dict[str, tuple[str, ...]]
 
     def __post_init__(self):
+        check(self.transfer, "transfer: expected some model and the columns it meets")
         methods = "unit_identification", "finetune", "single_session"
         message = f"tried: expected keys {', '.join(methods)}, got {', '.join(self.tried)}"
-        _check({*self.tried} == {*methods}, message)
+        check({*self.tried} == {*methods}, message)
         for method, tried in self.tried.items():
             rates = [key for key in ("embedding_lr", "lr") if hasattr(getattr(self, method), key)]
             message = f"tried.{method}: each may set {' and '.join(rates)} only, got {list(tried)}"
-            _check(all(row.keys() <= {*rates} for row in tried), message)
+            check(all(row.keys() <= {*rates} for row in tried), message)
             grid = self.grid(method)
-            _check(len({*grid}) == len(grid), f"tried.{method}: a configuration is there twice")
+            check(len({*grid}) == len(grid), f"tried.{method}: a configuration is there twice")
 
     def grid(self, method: str) -> tuple[EmbeddingRecipe, ...]:
         """All recipes that a method tries, its own first."""
@@ -113,7 +109,7 @@ class Grid:  # steps of training, and the configurations tried
     tried: tuple[Network, ...]
 
     def __post_init__(self):
-        _check(len({*self.tried}) == len(self.tried), "tried: a configuration is there twice")
+        check(len({*self.tried}) == len(self.tried), "tried: a configuration is there twice")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,11 +143,10 @@ class Baselines:  # networks on binned counts; times in seconds, warmup a share 
     def __post_init__(self):
         grids = self.mlp, self.gru, self.ndt, self.ndt_supervised, self.eit
         as_many = {len(grid.tried) for grid in grids} == {self.lfads.candidates}
-        _check(as_many, "every method must try as many configurations")
+        check(as_many, "every method must try as many configurations")
         bins = self.eit_step / self.bin
         whole = abs(bins - round(bins)) < 1e-6 and bins > 0.5
-        _check(whole, f"eit_step: {self.eit_step} s is not a whole number of bins")
-        _check(self.eval_every >= 1, "eval_every must be at least 1")
+        check(whole, f"eit_step: {self.eit_step} s is not a whole number of bins")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +155,7 @@ class Plateau(Recipe):  # of the first round of training; budget: steps of all r
 
     def __post_init__(self):
         super().__post_init__()
-        _check(self.budget >= self.steps, f"budget: {self.budget} is less than steps")
+        check(self.budget >= self.steps, f"budget: {self.budget} is less than steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,9 +185,9 @@ class Evidence:
 
     def __post_init__(self):
         both = self.claims + self.development
-        _check(len({*both}) == len(both), f"claims and development share a species: {both}")
+        check(len({*both}) == len(both), f"claims and development share a species: {both}")
         known = "pretrain", "from_scratch", "finetune"
-        _check({*self.budgets} == {*known}, f"budgets: the keys are {', '.join(known)}")
+        check({*self.budgets} == {*known}, f"budgets: the keys are {', '.join(known)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,23 +226,21 @@ class Params:
     speed: Speed
 
     def __post_init__(self):
-        for where, seeds in (("seeds", self.seeds), ("speed.seeds", self.speed.seeds)):
-            _check(0 < len(seeds) == len({*seeds}), f"{where}: some, each once; got {seeds}")
         for name in self.models:
             # a name is that of a folder, and of a stage's parameter, where a dot would divide it
-            _check(re.fullmatch(r"[\w-]+", name), f"models: {name!r} is no name for a row")
+            fine = re.fullmatch(r"\w[\w-]*", name) and read_yaml(name) == name  # no number
+            check(fine, f"models: {name!r} is no name for a row")
         known = ", ".join(self.models)
         for name in (*self.runs, *self.adapt.transfer):
-            _check(name in self.models, f"runs: {name!r} is no row of models; known: {known}")
-        _check(len({*self.runs}) == len(self.runs), "runs: a name is there twice")
+            check(name in self.models, f"runs: {name!r} is no row of models; known: {known}")
         for name in (*TABLE_2, *self.adapt.transfer):
-            _check(name in self.runs, f"runs: {name!r} is missing; 05_adapt needs it")
-            _check(not self.models[name].alone, f"models.{name}: 05_adapt needs one model for all")
+            check(name in self.runs, f"runs: {name!r} is missing; 05_adapt needs it")
+            check(not self.models[name].alone, f"models.{name}: 05_adapt needs one model for all")
         tries = self.baselines.lfads.candidates
         for method in self.adapt.tried:
             message = f"adapt.tried.{method}: a method must try as many configurations, with its"
             message += f" recipe's own rates, as those of baselines, {tries}"
-            _check(len(self.adapt.grid(method)) == tries, message)
+            check(len(self.adapt.grid(method)) == tries, message)
 
 
 def load(path: Path | str = ROOT / "params.yaml") -> Params:
@@ -259,6 +252,7 @@ def read(tree: object) -> Params:
     """The same from what the file holds."""
     if not isinstance(tree, dict):
         return build(Params, tree, "")  # which says what is wrong
+    _check_numbers(tree, "", "")
     if "pretrain" not in tree:
         raise ConfigError("missing key pretrain; params needs it")
     own = {key: value for key, value in tree.items() if key != "pretrain"}
@@ -278,3 +272,20 @@ def read(tree: object) -> Params:
     for group, name in heirs:
         group[name] = shared | group[name]
     return build(Params, own, "")
+
+
+def _check_numbers(value: object, where: str, key: str) -> None:
+    """Raise ConfigError, named as in the file, at a number that its key cannot have."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_numbers(inner, f"{where}.{name}" if where else name, name)
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            _check_numbers(inner, f"{where}[{i}]", key)
+    elif isinstance(value, int | float) and key not in ANY:
+        fine = value > 0 or (value == 0 and key in FROM_0) or isinstance(value, bool)
+        wanted = "at least 0" if key in FROM_0 else "more than 0"
+        if key in UP_TO_1:
+            fine, wanted = fine and value <= 1, f"{wanted} and at most 1"
+        if not fine:
+            raise ConfigError(f"{where}: {value} is not {wanted}")
