@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import torch
+import torch.distributed as dist
 
 CHUNK = 8, 16  # windows, fewest and most: enough to hide Python, few enough to stay in the cache
 GPU_CHUNK = 128  # windows: what the official recipe gives each GPU
@@ -29,27 +30,33 @@ def use(n: int) -> None:
     _pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def run(function: Callable, items: Iterable) -> list:
-    """[function(item) for item in items], on the threads; the first error is raised."""
+def count() -> int:
+    """How many threads there are."""
     if _pool is None:
         use(torch.get_num_threads())
+    return _count
+
+
+def run(function: Callable, items: Iterable) -> list:
+    """[function(item) for item in items], on the threads; the first error is raised."""
+    count()
     return list(_pool.map(function, items))
 
 
 def processes(function: Callable, items: Iterable) -> list:
     """As `run`, with a process for each thread there would be: for whole trainings, which as
-    threads wait for each other's Python. On a GPU, one after the other."""
-    if _pool is None:
-        use(torch.get_num_threads())
+    threads wait for each other's Python. One after the other on a GPU, and where this process is
+    one of several that train together."""
 
     def alone(item):
         use(1)
         return function(item)
 
-    count = 1 if torch.cuda.is_available() else _count
-    if count == 1:
+    apart = not torch.cuda.is_available() and not dist.is_torchelastic_launched()
+    n = count() if apart else 1
+    if n == 1:
         return [function(item) for item in items]
-    return joblib.Parallel(count, batch_size=1)(joblib.delayed(alone)(item) for item in items)
+    return joblib.Parallel(n, batch_size=1)(joblib.delayed(alone)(item) for item in items)
 
 
 def chunks(n: int, device: torch.device) -> list[slice]:
