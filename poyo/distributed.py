@@ -19,13 +19,21 @@ from torch import Tensor
 from . import threads
 
 RESTARTS = 3  # of all processes, after one of them died
+# Unless this is set, torch meets restarted processes in the store of the dead ones, where their
+# addresses still stand (pytorch issue 135712): some then hang.
+FRESH_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 
 def join() -> None:
     """Meet the other processes, where torchrun or `launch` started this one: by NCCL on GPUs, of
-    which each takes its own, by gloo on CPUs. Raises ValueError where a GPU is missing."""
+    which each takes its own, by gloo on CPUs. Raises ValueError where a GPU is missing, and after
+    a restart that would hang."""
     if dist.is_initialized() or not dist.is_torchelastic_launched():
         return
+    again = os.environ["TORCHELASTIC_RESTART_COUNT"] != "0"
+    if again and os.environ["TORCHELASTIC_USE_AGENT_STORE"] == "True":
+        cure = " ".join(f"{key}={value}" for key, value in FRESH_STORE.items())
+        raise ValueError(f"processes cannot be restarted; set {cure} before torchrun")
     gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
     if gpus and local >= gpus:
         cure = f"start at most {gpus} on a node (processes, --nproc-per-node)"
@@ -97,6 +105,7 @@ def launch(function: Callable, items: Iterable, processes: int) -> list:
 
     if processes == 1:
         return threads.processes(function, items)
+    os.environ.update(FRESH_STORE)
     here = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "local_addr": "localhost"}
     config = LaunchConfig(1, 1, processes, run_id="poyo", max_restarts=RESTARTS, **here)
     with tempfile.TemporaryDirectory() as folder:

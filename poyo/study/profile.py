@@ -215,6 +215,7 @@ class Params:
 
     profile: str
     threads: int
+    processes: int
     seeds: tuple[int, ...]
     size: str
     data: Data
@@ -231,6 +232,7 @@ class Params:
     speed: Speed
 
     def __post_init__(self):
+        _check(self.processes >= 1, f"processes: {self.processes}; at least 1 is needed")
         for where, seeds in (("seeds", self.seeds), ("speed.seeds", self.speed.seeds)):
             _check(0 < len(seeds) == len({*seeds}), f"{where}: some, each once; got {seeds}")
         for name in self.models:
