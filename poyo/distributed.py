@@ -107,7 +107,9 @@ def launch(function: Callable, items: Iterable, processes: int) -> list:
         return threads.processes(function, items)
     os.environ.update(FRESH_STORE)
     here = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "local_addr": "localhost"}
-    config = LaunchConfig(1, 1, processes, run_id="poyo", max_restarts=RESTARTS, **here)
+    # torch never takes its signal handlers back: here it gets a signal that no one sends
+    here |= {"run_id": "poyo", "max_restarts": RESTARTS, "signals_to_handle": "SIGUSR2"}
+    config = LaunchConfig(1, 1, processes, **here)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "work"  # written once, and mapped, not copied, by every process
         joblib.dump((joblib.wrap_non_picklable_objects(function), list(items)), path)
