@@ -21,7 +21,7 @@ model = "poyo_mp"
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from poyo import ROOT, threads, train
+from poyo import ROOT, distributed, threads, train
 from poyo.data import sources
 from poyo.data.intervals import contains
 from poyo.decoder import Decoder
@@ -81,9 +81,8 @@ def fit(some, seed):
 
 
 groups = [[r] for r in recordings] if row.alone else [recordings]
-fits = threads.processes(
-    lambda one: fit(*one), [(some, seed) for seed in params.seeds for some in groups]
-)
+jobs = [(some, seed) for seed in params.seeds for some in groups]
+fits = distributed.launch(lambda one: fit(*one), jobs, params.processes)
 history = pd.concat([points for _, points, _ in fits])
 history = history.groupby(["seed", "step"]).mean().reset_index().round(4)
 history.groupby("seed").tail(1)

@@ -15,6 +15,7 @@ import torch
 from . import ROOT, replacing
 from .closure import code_of
 from .config import EmbeddingRecipe, Windows
+from .distributed import rank
 from .model import Network
 from .tokens import Session
 
@@ -27,7 +28,10 @@ class CheckpointError(ValueError):
 
 
 def write(path: Path | str, content: dict) -> None:
-    """torch.save, whole or not at all: a kill or a full disk leaves the previous file."""
+    """torch.save, whole or not at all: a kill or a full disk leaves the previous file.
+    Of processes that train together the first one writes."""
+    if rank():
+        return
     with replacing(path) as scratch, open(scratch, "wb") as file:
         torch.save(content, file)  # given a path, torch would write its name into the file
 

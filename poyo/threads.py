@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import torch
+import torch.distributed as dist
 
 from .processes import asked_to_end, end_with, leave
 
@@ -32,24 +33,30 @@ def use(n: int) -> None:
     _pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def run(function: Callable, items: Iterable) -> list:
-    """[function(item) for item in items], on the threads; the first error is raised."""
+def count() -> int:
+    """How many threads there are."""
     if _pool is None:
         use(torch.get_num_threads())
+    return _count
+
+
+def run(function: Callable, items: Iterable) -> list:
+    """[function(item) for item in items], on the threads; the first error is raised."""
+    count()
     return list(_pool.map(function, items))
 
 
 def processes(function: Callable, items: Iterable) -> list:
     """As `run`, with a process for each thread there would be: for whole trainings, which as
-    threads wait for each other's Python. Of fewer items each has several threads. On a GPU, one
-    after the other. A worker ends with this process, however that ends."""
-    if _pool is None:
-        use(torch.get_num_threads())
+    threads wait for each other's Python. Of fewer items each has several threads. One after the
+    other on a GPU, and where this process is one of several that train together. A worker ends
+    with this process, however that ends."""
     items, parent = list(items), os.getpid()
-    count = 1 if torch.cuda.is_available() else min(_count, len(items))
-    if count <= 1:
+    apart = not torch.cuda.is_available() and not dist.is_torchelastic_launched()
+    workers = min(count(), len(items)) if apart else 1
+    if workers <= 1:
         return [function(item) for item in items]
-    share = _count // count
+    share = count() // workers
 
     def alone(item):
         if os.getpid() != parent:
@@ -57,7 +64,7 @@ def processes(function: Callable, items: Iterable) -> list:
         use(share)
         return function(item)
 
-    pool = joblib.Parallel(count, batch_size=1)
+    pool = joblib.Parallel(workers, batch_size=1)
     with asked_to_end() as asked:
         try:
             return pool(joblib.delayed(alone)(item) for item in items)

@@ -5,14 +5,16 @@ again ends with the same bytes as one that was not."""
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import evaluate, optim, processes, resume, threads
+from . import distributed, evaluate, optim, processes, resume, threads
 from .config import EmbeddingRecipe
 from .data.recording import Recording
 from .decoder import Decoder
@@ -31,11 +33,17 @@ def gradients(
     """Loss of a batch of n windows and, in the parameters' .grad, its gradients.
     The loss is the weighted mean squared error (paper, section 2.3): mean over the dims, times
     the weight of the sample, over the sum of all weights. part: gives the batch of some of the
-    windows; it is called from several threads. seed: of the dropout."""
+    windows; it is called from several threads. seed: of the dropout. Processes that train together
+    share the batch's parts, and each ends with the loss and the gradients of the whole batch."""
     where = next(model.parameters()).device
     learning = [p for p in model.parameters() if p.requires_grad]
 
-    def of(rows: slice) -> tuple[float, float, tuple[Tensor, ...]]:
+    parts = threads.chunks(n, where)
+    mine, sizes = distributed.share(parts), [p.numel() for p in learning]
+    grads = torch.empty(len(mine), sum(sizes), device=where)
+
+    def of(i: int) -> tuple[float, float]:
+        rows = mine[i]
         batch = {key: value.to(where) for key, value in part(rows).items()}
         # Paper: float32. Here: so on a CPU; a GPU multiplies in bfloat16, weights stay float32.
         half = torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda")
@@ -43,13 +51,16 @@ def gradients(
             prediction = model(**batch).float()
         error = (prediction - batch["target"]).square().mean(-1)  # (b, Q)
         error = (error * batch["weight"]).sum()
-        grads = torch.autograd.grad(error, learning, materialize_grads=True)
-        return error.item(), batch["weight"].sum().item(), grads
+        found = torch.autograd.grad(error, learning, materialize_grads=True)
+        torch.cat([grad.flatten() for grad in found], out=grads[i])
+        return error.item(), batch["weight"].sum().item()
 
-    errors, weights, grads = zip(*threads.run(of, threads.chunks(n, where)))
+    sums = distributed.gather(threads.run(of, range(len(mine))))
+    errors, weights = zip(*chain.from_iterable(sums))
     weight = max(sum(weights), 1e-8)
-    for parameter, parts in zip(learning, zip(*grads)):
-        parameter.grad = torch.stack(parts).sum(0).div_(weight)
+    whole = distributed.add_up(grads, [len(some) for some in sums]).div_(weight)
+    for parameter, grad in zip(learning, whole.split(sizes)):
+        parameter.grad = grad.view_as(parameter)
     return sum(errors) / weight
 
 
@@ -60,9 +71,12 @@ def fit(
     The network learns, too, if the recipe is a `Recipe`. The decoder ends with the weights that
     were best on validation (paper, appendix), where there is a GPU on that. Progress goes to
     stderr. An interrupted run continues where it was when called again alike; SIGTERM, SIGHUP
-    and Ctrl-C interrupt it after its step, which is kept. Raises WindowError where no window fits,
-    RecordingError where no sample counts in the loss, FloatingPointError where the loss or its
-    gradient is no longer finite; the decoder then has the weights from before."""
+    and Ctrl-C interrupt it after its step, which is kept. Under torchrun, all processes call it
+    alike and train the one decoder, by the same batches as one process would. Raises WindowError
+    where no window fits, RecordingError where no sample counts in the loss, FloatingPointError
+    where the loss or its gradient is no longer finite (the decoder then has the weights from
+    before), ValueError where processes differ."""
+    distributed.join()
     model, windows = decoder.model.to(device()), decoder.windows
     model.set_dropout(*recipe.dropout)
     sessions = [decoder.session(recording) for recording in recordings]
@@ -71,8 +85,17 @@ def fit(
         session.check_learnable(domain)
     stream = TrainingWindows(domains, windows.length, seed)
     path = resume.path_of(model, sessions, recipe, windows, seed)
+    if len({*distributed.gather(path.name)}) > 1:
+        cure = "give all the same decoder, recordings, recipe and seed"
+        raise ValueError(f"{label}: the processes do not train alike; {cure}")
+    parts, size = len(threads.chunks(recipe.batch_size, device())), distributed.size()
+    if parts < size:
+        idle = f"{size - parts} of {size} processes are idle"
+        say(f"{label}: {idle}: a batch of {recipe.batch_size} windows has {parts} parts")
     waits = f"{label}: the same training runs in process %s, wait for it"
     lock = processes.locked(path.with_suffix(".lock"), lambda other: say(waits % other))
+    if distributed.rank():
+        lock = nullcontext()  # the first process holds it for all
     with lock, processes.asked_to_end() as asked:
         optimizers = optim.make(model.groups(), recipe)
         step, history, losses, best = _resume(path, model, optimizers)
@@ -102,8 +125,9 @@ def fit(
             threads.run(lambda step: step(), [optimizer.step for optimizer in optimizers])
             step += 1
             if step % recipe.eval_every == 0 or step == recipe.steps:
-                r2 = evaluate.scores(model, sessions, "valid", windows)
-                row = {"loss": np.mean(losses), "valid_r2": np.nanmean([*r2.values()])}
+                r2 = evaluate.scores(model, distributed.share(sessions), "valid", windows)
+                r2 = [*chain.from_iterable(distributed.gather([*r2.values()]))]
+                row = {"loss": np.mean(losses), "valid_r2": np.nanmean(r2)}
                 history.append({"step": step} | {k: round(float(v), 4) for k, v in row.items()})
                 if not any(row["valid_r2"] > history[-1]["valid_r2"] for row in history):
                     best = {name: value.clone() for name, value in model.state_dict().items()}
@@ -158,7 +182,8 @@ def device() -> torch.device:
 
 def say(line: str) -> None:
     """Progress, to stderr: it is not part of a notebook's story."""
-    print(line, file=sys.stderr, flush=True)
+    if distributed.rank() == 0:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _report(label: str, row: dict, recipe: EmbeddingRecipe, began: float, began_at: int) -> None:
@@ -171,11 +196,15 @@ def _report(label: str, row: dict, recipe: EmbeddingRecipe, began: float, began_
 
 
 def _resume(path: Path, model, optimizers) -> tuple[int, History, list, dict]:
+    state = None
     try:
-        state = resume.read(path)
+        # the others' disks may lack the file: the first process tells them what is in it
+        state = resume.read(path) if distributed.rank() == 0 else None
     except resume.CheckpointError as error:
         if path.exists():
             say(f"starting over: {error}")
+    state = distributed.of_first(state)
+    if state is None:
         return 0, [], [], {}
     model.load_state_dict(state["model"])
     for optimizer, its in zip(optimizers, state["optimizers"]):

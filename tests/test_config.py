@@ -226,6 +226,7 @@ def test_only_lfads_has_a_divergence():
         ("models.co.optimizer", "sgd", r"models\.co: optimizer: 'sgd' is unknown"),
         ("windows.queries", 0, "^windows.queries: 0 is not more than 0$"),
         ("baselines.eit_step", 0.05, "baselines: eit_step: 0.05 s is not a whole number of bins"),
+        ("processes", 0, "processes: 0"),
         ("baselines.eval_every", 0, "^baselines.eval_every: 0 is not more than 0$"),
     ],
 )

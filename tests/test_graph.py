@@ -60,7 +60,7 @@ def test_a_stage_depends_on_its_code_and_on_the_params_and_data_it_reads(stage):
     code = [path for path in entry["deps"] if path.startswith("runs/code")]
     assert code == [f"runs/code/{notebook}"]
     listed = set(entry["params"]) - {"profile"}
-    read = read_params(notebook) - {"threads", "profile"}
+    read = read_params(notebook) - {"threads", "processes", "profile"}
     if {"models", "ablations"} & {key.split(".")[0] for key in read}:
         read.add("pretrain")  # they inherit from it
     assert not [key for key in read if not any(same_branch(key, one) for one in listed)]

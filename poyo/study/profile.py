@@ -210,6 +210,7 @@ class Params:
 
     profile: str
     threads: int
+    processes: int
     seeds: tuple[int, ...]
     size: str
     data: Data
@@ -226,6 +227,7 @@ class Params:
     speed: Speed
 
     def __post_init__(self):
+        check(self.processes >= 1, f"processes: {self.processes}; at least 1 is needed")
         for name in self.models:
             # a name is that of a folder, and of a stage's parameter, where a dot would divide it
             fine = re.fullmatch(r"\w[\w-]*", name) and read_yaml(name) == name  # no number
