@@ -9,7 +9,7 @@ from poyo import ROOT
 from poyo.data.health import frozen, trouble, undecodable
 from poyo.data.linear import linear_fit
 from poyo.data.readers import read
-from poyo.data.recording import Recording
+from poyo.data.recording import Recording, RecordingError
 from poyo.data.simulate import simulate
 from poyo.data.sources import readout_of
 
@@ -73,7 +73,9 @@ def test_milliseconds_and_samples_are_no_seconds(clean, factor):
 
 
 def test_microseconds_and_what_lasts_days(clean):
-    some(trouble(stretched(clean, 1e6, 1e6)), "the session lasts 2.78e+03 days")
+    with pytest.raises(RecordingError, match="its domain spans 2778 days; are the times in sec"):
+        stretched(clean, 1e6, 1e6)
+    some(trouble(stretched(clean, 1e4, 1e4)), "the session lasts 27.8 days")
     some(trouble(stretched(clean, 1e-6, 1e-6)), "5e+07 samples a second")
 
 

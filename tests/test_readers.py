@@ -185,13 +185,21 @@ def test_a_file_that_does_not_say_what_is_decoded_says_what_could_be(tmp_path):
         (BINS | {"bin_starts": TIMES}, {"names": {"bin_starts": "t"}}, r"'bin_starts'\? .*names="),
         (OWN, {"names": {"velocity": "hand"}}, "names: velocity is none of .*with `target`"),
         (SPIKES | {"velocity": np.ones((200, 2))}, {}, "velocity does not vary, nothing can be"),
-        (SPIKES | {"velocity": np.array(["a"] * 200)}, {}, r"velocity is <U1 .*not numbers"),
+        (
+            SPIKES | {"velocity": np.array(["a"] * 200)},
+            {},
+            r"velocity must be numbers, found <U1 .*not text",
+        ),
         (OWN | {"velocity": FORCE[:7]}, {}, "velocity has 7 rows for 200 timestamps"),
         (OWN | {"trials": np.ones((5, 3))}, {}, "trials must be"),
-        (BINS | {"bin_starts": np.zeros(200), "velocity": VELOCITY}, {}, "bins of a width"),
+        (
+            BINS | {"bin_starts": np.zeros(200), "velocity": VELOCITY},
+            {},
+            "bin starts are there twice",
+        ),
         (SPIKES, {}, "there is nothing in it that could be decoded"),
-        (OWN | {"velocity": np.array([{}])}, {}, "cannot be read: .*not Python objects"),
-        (OWN | {"times": np.append(TIMES[:-1], np.nan)}, {}, "timestamps hold 1 NaN"),
+        (OWN | {"velocity": np.array([{}])}, {}, "cannot be read.*Object arrays cannot be"),
+        (OWN | {"times": np.append(TIMES[:-1], np.nan)}, {}, "behaviour times hold 1 NaN"),
     ],
 )
 def test_bad_files_are_named_with_the_cure(tmp_path, content, options, message):
