@@ -16,7 +16,7 @@ from poyo.data import apart
 from poyo.data.readers import read
 from poyo.data.recording import Recording, RecordingError
 
-CASES = int(os.environ.get("POYO_FUZZ", 100))  # of each format
+CASES = int(os.environ.get("POYO_FUZZ", 60))  # of each format
 TIMES = np.arange(0, 20, 0.1)
 RNG = np.random.default_rng(0)
 OWN = {

@@ -212,6 +212,19 @@ def test_trials_that_overlap_or_are_short(clean):
     only(trouble(brief), "58 of 58 trials are shorter than a window of 1 s")
 
 
+def test_splits_that_share_time(clean):
+    both = replace(clean, splits=clean.splits | {"test": np.array([[100.0, 103.0]])})
+    some(trouble(both), "train and test share 3 s; save splits that are apart")
+
+
+def test_a_velocity_in_another_unit_than_its_brainset(simulated):
+    for factor, told in ((1.0, False), (0.01, True), (1000.0, True)):
+        series = simulated.behavior["cursor"]
+        series = series | {"vel": series["vel"] * factor}
+        one = replace(simulated, behavior={"cursor": series}, target="cursor.vel")
+        assert any("is it in cm/s?" in line for line in trouble(one)) == told, factor
+
+
 # --- the linear filter --------------------------------------------------------------------------
 
 

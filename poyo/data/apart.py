@@ -30,7 +30,7 @@ def run(function: Callable, path: Path, *arguments) -> Any:
         clock = threading.Timer(LIMIT, worker.kill)
         clock.start()
         try:
-            pickle.dump((function, path, *arguments), worker.stdin)
+            pickle.dump((os.getcwd(), function, path, *arguments), worker.stdin)
             worker.stdin.flush()
             found, error, said = pickle.load(worker.stdout)
         except BaseException as failed:  # of Ctrl-C, too: its answer would be taken for the next
@@ -54,11 +54,12 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     while sys.stdin.buffer.peek(1):
-        function, *arguments = pickle.load(sys.stdin.buffer)
+        here, function, *arguments = pickle.load(sys.stdin.buffer)
         found = error = None
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
+                os.chdir(here)
                 found = function(*arguments)
             except Exception as raised:
                 error = str(raised)

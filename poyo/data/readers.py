@@ -54,9 +54,9 @@ def _read(path: Path, target: str, unit: str, names: dict, seed: int) -> Recordi
 
 def _with_target(recording: Recording, target: str, unit: str, seed: int) -> Recording:
     """What its file or its brainset says is replaced by what is given; split if it is not."""
-    splits, needed = recording.splits.keys(), {"train", "valid", "test"}
+    splits, needed = recording.splits.keys(), ("train", "valid", "test")
     found = f"{recording.session_id}: of the splits there is only {', '.join(splits)}"
-    require(not splits or needed <= splits, f"{found}; save {', '.join(needed)} or none")
+    require(not splits or {*needed} <= splits, f"{found}; save {', '.join(needed)} or none")
     recording = recording if splits else recording.split(seed)
     if target or not (recording.target or row_of(recording)):
         series = {}

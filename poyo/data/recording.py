@@ -285,7 +285,7 @@ class Recording:
         step = step_of(bin_starts) or bin_width
         found = f"bins of {bin_width:g} s that begin every {step:g} s"
         require(0.5 < bin_width / step < 1.1, f"{found}: give both in seconds")
-        most, cure = counts.max(), "are these counts, and the bins in seconds?"
+        most, cure = counts.max(initial=0), "are these counts, and the bins in seconds?"
         found = f"{most:.3g} spikes of a unit in a bin of {bin_width:g} s"
         require(most <= 1 + FASTEST * bin_width, f"{found}; {cure}")
         row, unit = np.nonzero(counts)
