@@ -20,7 +20,7 @@ from .data.recording import Recording
 from .decoder import Decoder
 from .dropout import seeded
 from .model import Network
-from .sampling import TrainingWindows, keep_units
+from .sampling import TrainingWindows, WindowError, keep_units
 from .tokens import tokenize
 
 SAVE_EVERY = 30.0  # seconds between resume files
@@ -83,6 +83,10 @@ def fit(
     domains = [recording.splits["train"] for recording in recordings]
     for session, domain in zip(sessions, domains):
         session.check_learnable(domain)
+    if not any(len(evaluate.fitting(session, "valid", windows)) for session in sessions):
+        short = f"no validation interval of {len(sessions)} session(s) is as long as a window"
+        cure = "give longer trials or recordings, or set a shorter windows.length"
+        raise WindowError(f"{short} ({windows.length} s), so R² would be nan; {cure}")
     stream = TrainingWindows(domains, windows.length, seed)
     path = resume.path_of(model, sessions, recipe, windows, seed)
     if len({*distributed.gather(path.name)}) > 1:

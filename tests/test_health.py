@@ -9,7 +9,7 @@ from poyo import ROOT
 from poyo.data.health import frozen, trouble, undecodable
 from poyo.data.linear import linear_fit
 from poyo.data.readers import read
-from poyo.data.recording import Recording
+from poyo.data.recording import Recording, RecordingError
 from poyo.data.simulate import simulate
 from poyo.data.sources import readout_of
 
@@ -73,7 +73,9 @@ def test_milliseconds_and_samples_are_no_seconds(clean, factor):
 
 
 def test_microseconds_and_what_lasts_days(clean):
-    some(trouble(stretched(clean, 1e6, 1e6)), "the session lasts 2.78e+03 days")
+    with pytest.raises(RecordingError, match="its domain spans 2778 days; are the times in sec"):
+        stretched(clean, 1e6, 1e6)
+    some(trouble(stretched(clean, 1e4, 1e4)), "the session lasts 27.8 days")
     some(trouble(stretched(clean, 1e-6, 1e-6)), "5e+07 samples a second")
 
 
@@ -208,6 +210,19 @@ def test_trials_that_overlap_or_are_short(clean):
     only(trouble(over), "57 of 58 trials begin before the one before has ended")
     brief = replace(clean, intervals={"trials": np.stack([starts, starts + 0.5], -1)})
     only(trouble(brief), "58 of 58 trials are shorter than a window of 1 s")
+
+
+def test_splits_that_share_time(clean):
+    both = replace(clean, splits=clean.splits | {"test": np.array([[100.0, 103.0]])})
+    some(trouble(both), "train and test share 3 s; save splits that are apart")
+
+
+def test_a_velocity_in_another_unit_than_its_brainset(simulated):
+    for factor, told in ((1.0, False), (0.01, True), (1000.0, True)):
+        series = simulated.behavior["cursor"]
+        series = series | {"vel": series["vel"] * factor}
+        one = replace(simulated, behavior={"cursor": series}, target="cursor.vel")
+        assert any("is it in cm/s?" in line for line in trouble(one)) == told, factor
 
 
 # --- the linear filter --------------------------------------------------------------------------

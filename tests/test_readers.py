@@ -1,5 +1,7 @@
 """Files of one's own: which array is spikes, which is decoded, and what the errors say."""
 
+import os
+import time
 import warnings
 from dataclasses import replace
 
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from poyo.data import apart
 from poyo.data.readers import read
 from poyo.data.recording import Recording, RecordingError
 from poyo.data.sources import readout_of
@@ -185,13 +188,21 @@ def test_a_file_that_does_not_say_what_is_decoded_says_what_could_be(tmp_path):
         (BINS | {"bin_starts": TIMES}, {"names": {"bin_starts": "t"}}, r"'bin_starts'\? .*names="),
         (OWN, {"names": {"velocity": "hand"}}, "names: velocity is none of .*with `target`"),
         (SPIKES | {"velocity": np.ones((200, 2))}, {}, "velocity does not vary, nothing can be"),
-        (SPIKES | {"velocity": np.array(["a"] * 200)}, {}, r"velocity is <U1 .*not numbers"),
+        (
+            SPIKES | {"velocity": np.array(["a"] * 200)},
+            {},
+            r"velocity must be numbers, found <U1 .*not text",
+        ),
         (OWN | {"velocity": FORCE[:7]}, {}, "velocity has 7 rows for 200 timestamps"),
         (OWN | {"trials": np.ones((5, 3))}, {}, "trials must be"),
-        (BINS | {"bin_starts": np.zeros(200), "velocity": VELOCITY}, {}, "bins of a width"),
+        (
+            BINS | {"bin_starts": np.zeros(200), "velocity": VELOCITY},
+            {},
+            "bin starts are there twice",
+        ),
         (SPIKES, {}, "there is nothing in it that could be decoded"),
-        (OWN | {"velocity": np.array([{}])}, {}, "cannot be read: .*not Python objects"),
-        (OWN | {"times": np.append(TIMES[:-1], np.nan)}, {}, "timestamps hold 1 NaN"),
+        (OWN | {"velocity": np.array([{}])}, {}, "cannot be read.*Object arrays cannot be"),
+        (OWN | {"times": np.append(TIMES[:-1], np.nan)}, {}, "behaviour times hold 1 NaN"),
     ],
 )
 def test_bad_files_are_named_with_the_cure(tmp_path, content, options, message):
@@ -207,6 +218,35 @@ def test_a_damaged_file_says_so(tmp_path, suffix):
         path.write_bytes(content)
         with pytest.raises(RecordingError, match=f"mine{suffix} cannot be read"):
             read(path)
+
+
+def test_what_dies_or_hangs_is_given_up_and_the_next_is_read(tmp_path, monkeypatch):
+    with pytest.raises(RecordingError, match="cannot be read: what reads it died"):
+        apart.run(os._exit, 1)
+    assert apart.run(abs, -3) == 3
+    monkeypatch.setattr(apart, "LIMIT", 0.5)
+    with pytest.raises(RecordingError, match=r"or took more than 0\.5 s; is it damaged\?"):
+        apart.run(time.sleep, 600)
+    monkeypatch.undo()
+    write(tmp_path, OWN)
+    monkeypatch.chdir(tmp_path)
+    assert read("mine.npz").session_id == "mine"
+
+
+def test_infinite_values_are_called_so(tmp_path):
+    wild = np.where(np.arange(200)[:, None] == 7, np.inf, VELOCITY)
+    with pytest.raises(RecordingError, match="velocity holds 2 values that are infinite"):
+        read(write(tmp_path, OWN | {"velocity": wild}))
+
+
+def test_splits_that_a_file_lacks_are_made(saved):
+    with h5py.File(saved, "a") as file:
+        del file["valid_domain"]
+    with pytest.raises(RecordingError, match=r"mine\.h5: .*only train, test; save train, valid"):
+        read(saved)
+    with h5py.File(saved, "a") as file:
+        del file["train_domain"], file["test_domain"]
+    assert {*read(saved).splits} == {"train", "valid", "test"}
 
 
 def test_an_unknown_kind_of_file_says_which_are_known(tmp_path):

@@ -385,6 +385,85 @@ def test_bad_arrays_are_named_with_the_cure(arguments, message):
         own(**arguments)
 
 
+EPOCH = 1.7e9  # s, a clock of our day
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"spikes": SPIKES + EPOCH}, "no spike lies in it.*put both on one clock"),
+        ({"times": TIMES * 1e9}, "its domain spans .* days; are the times in seconds"),
+        ({"times": np.append(TIMES[:-1], EPOCH)}, "its domain spans .* none of them astray"),
+        (
+            {"times": (TIMES + EPOCH).astype(np.float32)},
+            "most behaviour times repeat.*single prec",
+        ),
+        (
+            {
+                "spikes": (np.arange(400) + EPOCH).astype(np.float32),
+                "units": np.zeros(400),
+                "times": TIMES + EPOCH,
+            },
+            "only .* different times for 400 spikes.*single precision",
+        ),
+        ({"times": np.repeat(TIMES[:100], 2)}, "most behaviour times repeat the one before"),
+        ({"spikes": np.eye(2)}, r"spike times must be \(n,\)"),
+        ({"spikes": SPIKES.astype(str)}, "spike times must be numbers, found <U"),
+        ({"units": with_nan(UNITS)}, "the unit of 1 spikes is NaN; remove them"),
+        ({"domain": [0, np.inf]}, "the domain must be"),
+        ({"domain": [0, 1, 2, 3]}, "the domain must be"),
+        ({"trials": np.ones((2, 30))}, r"trials must be .*found \(2, 30\)"),
+        ({"trials": [[1, 2]] * 9}, "9 trials overlap so much that none is left to validate"),
+    ],
+)
+def test_what_would_be_wrong_in_silence_is_refused(arguments, message):
+    with pytest.raises(RecordingError, match=message):
+        own(**arguments)
+
+
+def test_columns_are_times_and_whole_floats_are_units():
+    one = own(spikes=SPIKES[:, None], units=UNITS[:, None] * 1.0, times=TIMES[:, None])
+    assert one.spike_times.shape == (4,) and one.unit_ids.tolist() == ["0", "1"]
+    np.testing.assert_array_equal(one.behavior["behavior"]["timestamps"], TIMES)
+
+
+def test_trials_that_overlap_or_repeat_leak_nothing_into_the_test():
+    domain, trials = trials_of(30)
+    for some in (np.concatenate([trials, trials]), trials + np.array([0.0, 3.0])):
+        splits = split_trials(domain, intervals(some), seed=0)
+        times = np.random.default_rng(0).uniform(*domain[0], 5000)
+        valid, test, train = (contains(splits[name], times) for name in ("valid", "test", "train"))
+        assert valid.any() and not (valid & test).any() and not (train & (valid | test)).any()
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", "a\\b", "a\nb"])
+def test_names_cannot_leave_the_folder(name):
+    for key in ("session_id", "brainset"):
+        with pytest.raises(RecordingError, match="must do as the name of a file"):
+            replace(own(), **{key: name})
+
+
+@pytest.mark.parametrize(
+    "width, factor, message",
+    [(20.0, 1, "bins of 20 s that begin every 0.02 s"), (0.02, 1000, "that begin every 20 s"),
+     (0.02, 0, "bin starts are there twice")],
+)  # fmt: skip
+def test_bins_and_their_width_are_in_seconds(width, factor, message):
+    with pytest.raises(RecordingError, match=message):
+        Recording.from_binned(COUNTS, BINS * factor, width, HAND, session_id="bins")
+
+
+def test_impossible_counts_are_refused_before_memory_is_taken():
+    with pytest.raises(RecordingError, match=r"1e\+09 spikes of a unit in a bin of 0.02 s"):
+        binned(np.where(COUNTS == COUNTS.max(), 10**9, COUNTS))
+
+
+def test_a_gap_between_bins_is_a_gap_of_the_domain():
+    starts = BINS + 5.0 * (np.arange(500) >= 200)
+    one = Recording.from_binned(COUNTS, starts, 0.02, HAND, session_id="bins")
+    np.testing.assert_allclose(one.domain, [[3, 7], [12, 18]])
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
@@ -420,15 +499,54 @@ def test_a_truncated_file_says_so(simulated, tmp_path):
     path = tmp_path / "s.h5"
     simulated.save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(RecordingError, match=r"s\.h5 is not a readable HDF5 file \(truncated"):
+    with pytest.raises(
+        RecordingError, match=r"s\.h5 cannot be read, it is damaged or not .*save it again"
+    ):
         Recording.load(path)
 
 
 def test_a_file_that_is_no_hdf5_says_so(tmp_path):
     path = tmp_path / "notes.h5"
     path.write_text("time,unit\n0.1,3\n")
-    with pytest.raises(RecordingError, match=r"notes\.h5 is not a readable HDF5 file"):
+    with pytest.raises(RecordingError, match=r"notes\.h5 cannot be read"):
         Recording.load(path)
+
+
+@pytest.mark.parametrize("kind", ["link", "storage", "virtual", "declared"])
+def test_data_that_is_not_in_the_file_is_refused(simulated, tmp_path, kind):
+    path, other = tmp_path / "s.h5", tmp_path / "other.h5"
+    simulated.save(path)
+    simulated.save(other)
+    n, name = len(simulated.spike_times), "timestamps"
+    with h5py.File(path, "a") as file:
+        del file["spikes/timestamps"]
+        if kind == "link":
+            file["spikes/timestamps"] = h5py.ExternalLink(other, "spikes/timestamps")
+        elif kind == "storage":
+            file["spikes"].create_dataset(name, (n,), "f8", external=[(str(other), 0, 8 * n)])
+        elif kind == "virtual":
+            there = h5py.VirtualLayout((n,), "f8")
+            there[:] = h5py.VirtualSource(other, "spikes/timestamps", (n,))
+            file["spikes"].create_virtual_dataset(name, there)
+        else:
+            big = {"chunks": (2**20,), "compression": "gzip"}
+            file["spikes"].create_dataset(name, (3 * 10**9,), "f8", **big)
+    message = "to be 22.4 GiB, of 0 bytes" if kind == "declared" else "lies in another file; copy"
+    with pytest.raises(
+        RecordingError, match=rf"s\.h5 cannot be read.*spikes/timestamps.*{message}"
+    ):
+        Recording.load(path)
+
+
+def test_a_damaged_body_names_the_file(simulated, tmp_path):
+    path = tmp_path / "s.h5"
+    for change in ("del file['domain/end']", "file['units/more/x'] = 1",
+                   "file['cursor'].attrs['object'] = 3", "file['cursor/gain'] = 2.0"):  # fmt: skip
+        simulated.save(path)
+        with h5py.File(path, "a") as file:
+            exec(change, {"file": file})
+        with pytest.raises(RecordingError, match=r"s\.h5"):
+            Recording.load(path)
 
 
 def test_a_missing_file_says_so(tmp_path):

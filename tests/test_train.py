@@ -470,6 +470,12 @@ def test_a_loss_that_is_not_finite_names_its_windows_and_spoils_nothing(
     assert weights(decoder.model) == before
 
 
+def test_trials_too_short_to_validate_by_say_so_before_training(simulated, training, windows):
+    splits = simulated.splits | {"valid": intervals([3.0, 5.0], [3.5, 5.9])}
+    with pytest.raises(WindowError, match=r"no validation interval .* R² would be nan; give long"):
+        run([replace(simulated, splits=splits)], training, windows)
+
+
 def test_too_short_a_recording_says_so(simulated, training, windows):
     splits = simulated.splits | {"train": intervals(0, 0.5)}
     with pytest.raises(WindowError, match="no train interval"):

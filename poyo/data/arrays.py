@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .contents import DEFAULTS, Contents, Series, step_of
+from .contents import DEFAULTS, Contents, Series
+from .intervals import step_of
+from .layout import LARGEST
 from .matlab import tree
-from .recording import RecordingError, require
+from .recording import column, naming, require
 
 SPIKES = "spike_times", "spike_units", "times"
 BINS = "counts", "bin_starts"
@@ -19,15 +21,17 @@ Content = dict[str, Any]  # the file: name -> array, text, or a dict of these
 def load(path: Path) -> Any:
     """What is in .mat, .npz or .npy; no code of it is run. RecordingError where it is damaged."""
     require(path.exists(), f"{path} does not exist")
-    try:
+    with naming(path):
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False)
-        content = tree(path) if path.suffix == ".mat" else dict(np.load(path, allow_pickle=False))
+        content = tree(path) if path.suffix == ".mat" else np.load(path, allow_pickle=False)
+        if path.suffix == ".npz":
+            size = sum(part.file_size for part in content.zip.infolist()) / 2**30
+            what = f"it unpacks to {size:.3g} GiB; leave out what is not needed"
+            require(size <= LARGEST / 2**30, what)
+        content = dict(content)
         only = next(iter(content.values()), None)
         return only if len(content) == 1 and isinstance(only, dict) else content  # one struct
-    except Exception as error:  # numpy, scipy and h5py raise a dozen kinds on a damaged file
-        pickled = "; save numbers or text, not Python objects" if "pickle" in str(error) else ""
-        raise RecordingError(f"{path} cannot be read: {error}{pickled}") from error
 
 
 def check_names(names: dict[str, str]) -> None:
@@ -40,8 +44,8 @@ def check_names(names: dict[str, str]) -> None:
 def contents(content: Content, path: Path, names: dict[str, str], target: str) -> Contents:
     """Spikes as spike_times (S,), spike_units (S,) and times (T,), or as counts (T, U) and
     bin_starts (T,), optionally with times where the target has a clock of its own; unit_ids (U,)
-    and trials (n, 2) if there are any. Time may come last in an array. `names` says what these
-    are called in the file, e.g. {"counts": "spikes"}."""
+    and trials (n, 2) if there are any. Time may come last in an array, and trials be (2, n) where
+    n is not 2. `names` says what these are called in the file, e.g. {"counts": "spikes"}."""
     bins = names.get("counts", "counts") in content
     keys = BINS if bins else SPIKES
     missing = next((key for key in keys if names.get(key, key) not in content), None)
@@ -50,33 +54,31 @@ def contents(content: Content, path: Path, names: dict[str, str], target: str) -
     needed = f"Needed: {', '.join(SPIKES)}, or {', '.join(BINS)}"
     asked = f"{path} holds {holds}; which of them is {missing!r}? {cure}. {needed}"
     require(missing is None, asked)
-    found = {key: np.asarray(content[names.get(key, key)]) for key in keys}
+    found = {key: content[names.get(key, key)] for key in keys}
     ids = content.get(names.get("unit_ids", "unit_ids"))
     ids = None if ids is None else np.ravel(ids).astype(str).tolist()
     if not bins:
-        given = {"spikes": (found["spike_times"].ravel(), found["spike_units"].ravel())}
+        times = column(found["spike_times"], f"{path}: spike_times")
+        given = {"spikes": (times, np.ravel(found["spike_units"]))}
         if ids is not None:  # then units count the rows of it
             rows = given["spikes"][1]
             whole = rows.dtype.kind in "fiu" and (rows % 1 == 0).all()
             require(whole, f"{path}: spike_units must be rows of unit_ids, counted from 0")
-            given = {"spikes": (given["spikes"][0], rows.astype(np.int64)), "unit_ids": ids}
+            given = {"spikes": (times, rows.astype(np.int64)), "unit_ids": ids}
         return Contents(path=path, **given, **behaviour(content, path, names, target))
-    starts = found["bin_starts"].ravel().astype(np.float64)
+    starts = column(found["bin_starts"], f"{path}: bin_starts")
     counts, width = time_first(found["counts"], len(starts)), step_of(starts)
     clocks = behaviour(content, path, names, target, starts + width / 2)
     return Contents(path=path, bins=(counts, starts, width), unit_ids=ids, **clocks)
 
 
 def behaviour(
-    content: Content,
-    path: Path,
-    names: dict[str, str],
-    target: str,
+    content: Content, path: Path, names: dict[str, str], target: str,
     centres: np.ndarray | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """`series` and `trials` of Contents: what has a row for each of `times`, or of bin centres."""
     clock = content.get(names.get("times", "times"))
-    clocks = [np.ravel(one).astype(np.float64) for one in (clock, centres) if one is not None]
+    clocks = [column(one, f"{path}: times") for one in (clock, centres) if one is not None]
     cure = "say what they are called with names={'times': ...}"
     require(len(clocks) > 0, f"{path} has no times (T,) of the behaviour, in s; {cure}")
     used = {names.get(key, key) for key in (*SPIKES, *BINS, *OPTIONAL)}

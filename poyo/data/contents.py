@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .intervals import intervals, subtract
-from .recording import Recording, RecordingError, as_columns, require
+from .intervals import covered, step_of, subtract
+from .recording import Recording, RecordingError, as_columns, check_spans, numbers, require
 
 DEFAULTS = "velocity", "target"  # what is decoded where nothing is said
+HUGE = 1e30  # so far single precision can be squared, nearly
 GAP = 1.0  # s: beside spikes, shorter gaps of the behaviour are only samples that are missing
 
 
@@ -56,33 +57,26 @@ class Contents:
         ids = self.unit_ids
         if self.bins is not None:
             # only its spikes are taken: the target has a clock of its own
-            _, starts, width = self.bins
-            still = np.zeros(len(starts))
+            still = np.zeros(len(self.bins[1]))
             one = Recording.from_binned(*self.bins, still, session_id=session_id, seed=seed)
-            spikes, rows, domain = one.spike_times, one.spike_units, covered(starts, width, width)
+            spikes, rows, domain = one.spike_times, one.spike_units, one.domain
             ids = one.unit_ids if ids is None else ids
         else:
             (spikes, rows), domain = self.spikes, covered(times, 1e-9, max(step, GAP))
-            if ids is None:
-                ids, rows = np.unique(rows, return_inverse=True)
         if self.heard is not None:
             domain = subtract(domain, subtract(domain, self.heard))
         trials = self.trials
         if trials is not None:
-            trials = _inside(np.asarray(trials, np.float64), domain, 1.5 * step, self.path)
+            trials = check_spans(trials, f"{self.path}: trials")
+            trials = _inside(trials, domain, 1.5 * step, self.path)
         recording = Recording.from_arrays(
-            spikes,
-            rows,
-            times,
-            values,
-            session_id=session_id,
-            name=re.sub(r"\W", "_", name.rpartition("/")[2]),
-            unit=unit or chosen.unit,
+            spikes, rows, times, values, session_id=session_id,
+            name=re.sub(r"\W", "_", name.rpartition("/")[2]), unit=unit or chosen.unit,
             subject=self.subject or subject_of(self.path),
-            domain=domain,
-            trials=trials,
-            seed=seed,
-        )
+            domain=domain, trials=trials, seed=seed,
+        )  # fmt: skip
+        if ids is None:
+            return recording
         # from_arrays knows only units that fire; one that is silent today is a unit all the same
         ids = np.array(unique(ids), dtype=str)
         return replace(recording, spike_units=np.asarray(rows, np.int64), unit_ids=ids)
@@ -106,29 +100,17 @@ def which(series: dict[str, Series], target: str, where: object) -> str:
 
 def varying(values: np.ndarray, what: str) -> np.ndarray:
     """(T, D) of (T,) or (T, D'): those columns in which something can be decoded."""
-    values = as_columns(np.asarray(values))
-    numbers = values.ndim == 2 and values.dtype.kind in "fiu"
-    require(numbers, f"{what} is {values.dtype} {values.shape}, not numbers (T, D)")
+    values = as_columns(numbers(values, what))
+    require(values.ndim == 2, f"{what} must be (T, D), found {values.shape}")
+    huge = int((~(np.abs(values) < HUGE) & ~np.isnan(values)).sum())
+    cure = "make them NaN if they are missing"
+    require(huge == 0, f"{what} holds {huge} values that are infinite or beyond {HUGE:g}; {cure}")
     varies = np.array([len(np.unique(column[np.isfinite(column)])) > 1 for column in values.T])
     require(varies.any(), f"{what} does not vary, nothing can be learned from it")
     if constant := ", ".join(map(str, np.flatnonzero(~varies))):
         left_out = f"{what}: column {constant} (counted from 0) does not vary and is left out"
         warnings.warn(left_out, stacklevel=3)
     return values if varies.all() else values[:, varies]
-
-
-def step_of(times: np.ndarray) -> float:
-    """The usual step of a clock (T,), s; its mean, as single floats differ from step to step."""
-    steps = np.diff(times)
-    usual = steps[steps <= 1.5 * np.median(steps)] if len(steps) else steps
-    return float(usual.mean()) if len(usual) else 0.0
-
-
-def covered(times: np.ndarray, width: float, step: float) -> np.ndarray:
-    """(n, 2) where samples of `width` follow each other by `step`, all in s: a window across a
-    longer one would take what was not recorded for silence."""
-    cut = np.flatnonzero(np.diff(times) > 1.5 * step)
-    return intervals(times[np.r_[0, cut + 1]], times[np.r_[cut, len(times) - 1]] + width)
 
 
 def in_order(times: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -166,13 +148,11 @@ def subject_of(path: Path) -> str:
 
 def _inside(trials: np.ndarray, domain: np.ndarray, slack: float, where: object) -> np.ndarray:
     """Those trials that lie within one interval of the domain, to `slack` s."""
-    if trials.shape[1:] != (2,) or not (np.diff(trials) > 0).all() or len(trials) == 0:
-        return trials  # Recording.from_arrays says what is wrong with them
     row = np.searchsorted(domain[:, 0], trials[:, 0] + slack, side="right") - 1
     fits = (row >= 0) & (trials[:, 1] <= domain[row, 1] + slack)
     ran = f"the recording ran from {domain.min():g} to {domain.max():g} s"
     among = f"{where}: {(~fits).sum()} of {len(fits)} trials lie outside of it or across a gap"
-    require(fits.any(), f"{among}; {ran}. Give both in seconds of one clock")
+    require(fits.any() or not len(trials), f"{among}; {ran}. Give both in seconds of one clock")
     if not fits.all():
         warnings.warn(f"{among} and are left out; {ran}", stacklevel=4)
     return trials[fits]

@@ -51,18 +51,15 @@ def flint(path: Path) -> Recording:
     spikes, rows = np.concatenate(spikes), np.concatenate(rows)
     order = np.argsort(spikes, kind="stable")
     return Recording(
-        session_id=f"monkey_c_{path.stem.rpartition('_')[2]}_reaching",
-        subject="monkey_c",
-        brainset="flint_slutzky_accurate_2012",
-        task=CO,
-        spike_times=spikes[order],
+        session_id=f"monkey_c_{path.stem.rpartition('_')[2]}_reaching", subject="monkey_c",
+        brainset="flint_slutzky_accurate_2012", task=CO, spike_times=spikes[order],
         spike_units=rows[order],
         unit_ids=np.array([f"unit_{i}" for i in range(trials[0]["Neuron"].size)]),
         behavior={"hand": {"timestamps": np.concatenate(times), "vel": np.concatenate(velocity)}},
         domain=intervals(spans),
         splits=dict(zip(("train", "valid", "test"), shuffled(spans, (0.7, 0.1, 0.2)))),
         intervals={"trials": intervals(spans)},
-    )
+    )  # fmt: skip
 
 
 def nlb(path: Path) -> Recording:
@@ -96,20 +93,15 @@ def nlb(path: Path) -> Recording:
     splits = {"train": train, "valid": valid, "test": intervals(pairs[split == "val"])}
     order = np.argsort(spikes, kind="stable")
     return Recording(
-        session_id=f"{subject}_{title}",
-        subject=subject,
-        brainset="pei_pandarinath_nlb_2021",
-        task=task,
-        spike_times=spikes[order],
-        spike_units=rows[order],
+        session_id=f"{subject}_{title}", subject=subject, brainset="pei_pandarinath_nlb_2021",
+        task=task, spike_times=spikes[order], spike_units=rows[order],
         unit_ids=np.array([f"group_{group[e]}/elec{e}/unit_{i}" for i, e in enumerate(at)]),
         behavior={series: {"timestamps": times, "pos": pos, "vel": vel}},
         domain=union(observed.round(6)),
         # Paper: trials as the benchmark cuts them. Here: those of 0.6 s are joined or grown to 1,
         # as no window of a second fits in one.
-        splits=widened(splits) if task == RT else splits,
-        intervals=spans,
-    )
+        splits=widened(splits) if task == RT else splits, intervals=spans,
+    )  # fmt: skip
 
 
 def widened(splits: Splits) -> Splits:

@@ -25,17 +25,9 @@ NAMES = "brainset", "subject", "task", "session_id"
 
 
 def build(
-    folder: Path,
-    *,
-    corpus: str,
-    root: str,
-    seed: int,
-    days: int,
-    held_out_days: int,
-    minutes: float,
-    held_out_minutes: float,
-    units: tuple[int, int],
-) -> pd.DataFrame:
+    folder: Path, *, corpus: str, root: str, seed: int, days: int, held_out_days: int,
+    minutes: float, held_out_minutes: float, units: tuple[int, int],
+) -> pd.DataFrame:  # fmt: skip
     """Simulate the corpus into `folder`, or find the prepared public files; write its index.
     corpus: simulated, poyo_mp or poyo_1. root: where `brainsets prepare` put the public files. The
     rest sizes the simulation: days per known animal and task, held_out_days per column of Table 2

@@ -18,7 +18,7 @@ from .health import trouble, undecodable
 from .intervals import contains
 from .linear import linear_fit
 from .readers import read
-from .recording import Recording, require, split_in_time
+from .recording import Recording, require
 from .sources import readout_of
 
 SUFFIXES = ".h5", ".npz", ".mat", ".nwb"
@@ -51,14 +51,9 @@ def in_time(session: str) -> tuple[str, list[tuple[int, str]]]:
 
 
 def scan(
-    folder: Path | str,
-    *,
-    target: str = "",
-    unit: str = "",
-    names: dict[str, str] | None = None,
-    seed: int = 0,
-    keep: Collection[str] = (),
-) -> Folder:
+    folder: Path | str, *, target: str = "", unit: str = "", names: dict[str, str] | None = None,
+    seed: int = 0, keep: Collection[str] = (),
+) -> Folder:  # fmt: skip
     """All sessions that lie directly in a folder; target, unit, names and seed are as for `read`.
     Left out: what cannot be read; what has another target, or of other dimensions, than most; and
     what a linear filter finds nothing in, unless its session id is in `keep`. RecordingError where
@@ -72,10 +67,11 @@ def scan(
                 one = read(path, target=target, unit=unit, names=names, seed=seed)
             letters = re.match("[A-Za-z]*", path.stem)[0]
             subject = letters if letters and one.subject == "unknown" else one.subject
-            splits, readout = one.splits or split_in_time(one.domain), readout_of(one)
-            one = replace(one, target=readout.target, subject=subject, splits=splits)
+            readout = readout_of(one)
+            one = replace(one, target=readout.target, subject=subject)
             fit = linear_fit(one)
-            notes = trouble(one, fit) + [str(w.message) for w in caught if _told(w)]
+            told = [str(w.message) for w in caught if w.category is UserWarning]  # by readers
+            notes = trouble(one, fit) + told
             rows[path.name] = _row(one) | {"valid R²": fit.r2, "notes": notes}
             dims = one.series(one.target)[1].shape[1]
             found[path.name] = one, f"{readout.quantity} in {dims} dimensions", fit
@@ -112,10 +108,6 @@ def scan(
 def _require(some, what: str, reasons: dict[str, str]) -> None:
     lines = [f"{what}:", *(f"{name}: {reason}" for name, reason in reasons.items())]
     require(len(some) > 0, "\n".join(lines))
-
-
-def _told(warning: warnings.WarningMessage) -> bool:
-    return warning.category is UserWarning  # those of the readers
 
 
 def _candidates(folder: Path) -> list[Path]:

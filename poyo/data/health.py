@@ -4,12 +4,14 @@ filter finds the target in the spikes. Not for: what cannot be a recording at al
 raises), nor several of them (`leaks`, `folder`)."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 
-from .intervals import contains, union
+from .intervals import contains, subtract, union
 from .linear import BIN, ROWS, Fit, counts_of, linear_fit
 from .recording import Recording
+from .sources import row_of
 
 DECODABLE = 0.05  # valid R² below which a linear filter finds nothing
 ENOUGH, DAY = 20.0, 86_400.0  # s, of validation to judge by; and a day
@@ -124,6 +126,17 @@ def _rest(recording: Recording) -> Iterator[str]:
     name, values = recording.target, recording.series(recording.target)[1]
     if (missing := (~np.isfinite(values)).any(1).mean()) > 0.05:
         yield f"{missing:.0%} of the samples of {name} are NaN; fill the short holes"
+    if wild := int(np.isinf(values).sum()):
+        yield f"{wild} values of {name} are infinite; make them NaN if they are missing"
+    row = row_of(recording)
+    if row and name == row.target:
+        ratio = np.nanstd(row.normalize(values[:: 1 + len(values) // 100_000]))
+        if not 0.05 < ratio < 5:
+            yield f"{name} varies by {ratio:.2g} times what is usual; is it in {row.unit}?"
+    for (one, a), (other, b) in combinations(recording.splits.items(), 2):
+        shared = np.diff(union(a)).sum() - np.diff(subtract(a, b)).sum() if len(a) else 0.0
+        if shared > 0.1:
+            yield f"{one} and {other} share {shared:.3g} s; save splits that are apart"
     if (still := frozen(recording)) > 0.2:
         cure = "is the file damaged? Keep the part in which it moves"
         yield f"{name} does not move for 10 s and longer, {still:.0%} of the time; {cure}"

@@ -40,3 +40,17 @@ def contains(pairs: np.ndarray, times: np.ndarray) -> np.ndarray:
     pairs = union(pairs)
     row = np.searchsorted(pairs[:, 0], times, side="right") - 1
     return (row >= 0) & (times < np.append(pairs[:, 1], -np.inf)[row])
+
+
+def step_of(times: np.ndarray) -> float:
+    """The usual step of a clock (T,), s; its mean, as single floats differ from step to step."""
+    steps = np.diff(times)
+    usual = steps[steps <= 1.5 * np.median(steps)] if len(steps) else steps
+    return float(usual.mean()) if len(usual) else 0.0
+
+
+def covered(times: np.ndarray, width: float, step: float) -> np.ndarray:
+    """(n, 2) where samples of `width` follow each other by `step`, all in s: a window across a
+    longer one would take what was not recorded for silence."""
+    cut = np.flatnonzero(np.diff(times) > 1.5 * step)
+    return intervals(times[np.r_[0, cut + 1]], times[np.r_[cut, len(times) - 1]] + width)

@@ -7,6 +7,8 @@ import numpy as np
 
 from .intervals import intervals
 
+LARGEST = 4 * 2**30  # bytes of an array that is read rather than mapped
+
 
 def write_table(parent: h5py.Group, name: str, columns: dict, kind: str, **attrs) -> h5py.Group:
     group, columns = parent.create_group(name), {k: np.asarray(v) for k, v in columns.items()}
@@ -38,18 +40,38 @@ def write_series(file: h5py.File, name: str, series: dict, domain: np.ndarray) -
     group["timestamp_indices_1s"] = np.searchsorted(series["timestamps"], seconds)
 
 
+def check_inside(file: h5py.File) -> None:
+    """Raise where anything lies in another file: it would be read at its offset in this one."""
+
+    def outside(name: str, one: object) -> str | None:
+        data = isinstance(one, h5py.Dataset) and (one.external or one.is_virtual)
+        return name if data or isinstance(one, h5py.ExternalLink) else None
+
+    if name := file.visititems_links(outside) or file.visititems(outside):
+        raise ValueError(f"{name} lies in another file; copy what it stands for into this one")
+
+
+def whole(data: h5py.Dataset) -> np.ndarray:
+    """All of a dataset, unless it says that it is larger than it can be."""
+    stored = data.id.get_storage_size()
+    if data.nbytes > min(LARGEST, 1e6 + 1100 * stored):  # of deflate, the most is 1032 times
+        what = f"{data.name} is to be {data.nbytes / 2**30:.3g} GiB, of {stored} bytes"
+        raise ValueError(f"{what}; is it damaged? If not, save it without compression")
+    return data[()]
+
+
 def read_array(data: h5py.Dataset, pages: mmap.mmap) -> np.ndarray:
     """The dataset as an array: a view of the file's pages where it lies contiguous in them."""
     if data.dtype.kind in "SO":
-        return np.array([v.decode() if isinstance(v, bytes) else v for v in data[()]], dtype=str)
+        return np.array([v.decode() if isinstance(v, bytes) else v for v in whole(data)], str)
     offset = data.id.get_offset()
     if offset is None or data.size == 0:  # chunked, compressed or empty
-        return data[()]
+        return whole(data)
     return np.frombuffer(pages, data.dtype, data.size, offset).reshape(data.shape)
 
 
 def read_interval(group: h5py.Group) -> np.ndarray:
-    return intervals(group["start"][()], group["end"][()])
+    return intervals(whole(group["start"]), whole(group["end"]))
 
 
 def read_series(group: h5py.Group, pages: mmap.mmap) -> dict[str, np.ndarray]:

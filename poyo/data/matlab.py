@@ -11,7 +11,9 @@ import h5py
 import numpy as np
 from scipy.io import loadmat
 
-from .contents import Contents, Series, covered, good_trials, in_order, step_of
+from .contents import Contents, Series, good_trials, in_order
+from .intervals import covered, step_of
+from .layout import check_inside, whole
 from .recording import RecordingError, as_columns, require
 
 LARGE = "spike_waveforms", "nonlin_waveforms"  # of XDS: not needed, and most of the file
@@ -26,6 +28,7 @@ def tree(path: Path) -> dict[str, Any]:
         content = loadmat(path, simplify_cells=True)
         return {name: value for name, value in content.items() if not name.startswith("__")}
     with h5py.File(path) as file:  # v7.3
+        check_inside(file)
         return {name: _value(file, file[name]) for name in file if not name.startswith("#")}
 
 
@@ -45,7 +48,7 @@ def _value(file: h5py.File, node: h5py.Group | h5py.Dataset) -> Any:
         return "" if kind == b"char" else np.empty(0)
     if _refers(node):
         return _plain(_cells(file, node))
-    values = node[()].T
+    values = whole(node).T
     if kind == b"char":
         rows = ["".join(map(chr, row)) for row in np.atleast_2d(values)]
         return rows[0] if len(rows) == 1 else np.array(rows)
@@ -57,7 +60,7 @@ def _refers(node: h5py.Group | h5py.Dataset) -> bool:
 
 
 def _cells(file: h5py.File, node: h5py.Dataset) -> np.ndarray:
-    references = node[()].T
+    references = whole(node).T
     cells = np.empty(references.shape, dtype=object)
     for place, reference in np.ndenumerate(references):
         cells[place] = _value(file, file[reference])
@@ -204,13 +207,10 @@ def _trial_data(trials: list[dict[str, Any]], path: Path) -> Contents:
         ids += [f"{area}/elec{c}/unit{k}" if known else f"{area}/{c}" for c, k in pairs]
     good = np.array([str(t.get("result", "R")) == "R" for t in trials])
     return Contents(
-        path=path,
-        series=series,
-        bins=(np.concatenate(counts, 1), starts, width),
-        unit_ids=ids,
+        path=path, series=series, bins=(np.concatenate(counts, 1), starts, width), unit_ids=ids,
         trials=good_trials(first, first + np.array(lengths) * width, good),
         subject=str(trials[0].get("monkey", "")),
-    )
+    )  # fmt: skip
 
 
 def _columns(values: Any) -> np.ndarray:

@@ -1,13 +1,16 @@
 """Recordings from Neurodata Without Borders (.nwb) through pynwb, which is an extra.
 Not for: what is in a file beside sorted units, behaviour and trials."""
 
+import re
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from .contents import Contents, Series, by_channel, good_trials, in_order
 from .intervals import union
+from .layout import check_inside, whole
 from .recording import Recording, RecordingError, require
 
 UNKNOWN = "unknown", "n.a.", "n/a", "na", "a.u.", "arbitrary"  # said where a unit must be said
@@ -21,12 +24,10 @@ def read(path: Path, target: str, unit: str, seed: int) -> Recording:
     except ImportError as error:
         cure = 'pip install -e ".[nwb]"'
         raise RecordingError(f"{path}: pynwb reads NWB files and is not here: {cure}") from error
-    try:
-        io = pynwb.NWBHDF5IO(path, "r")
+    with h5py.File(path) as inside:
+        check_inside(inside)
+    with pynwb.NWBHDF5IO(path, "r") as io:  # series are read when they are chosen
         file = io.read()
-    except Exception as error:  # h5py and hdmf raise several kinds on a damaged file
-        raise RecordingError(f"{path} cannot be read: {error}") from error
-    with io:  # series are read when they are chosen
         raw = pynwb.ecephys.ElectricalSeries, pynwb.image.ImageSeries
         every = [one for one in file.objects.values() if isinstance(one, pynwb.TimeSeries)]
         every = [one for one in every if not isinstance(one, raw) and hasattr(one.data, "dtype")]
@@ -37,19 +38,17 @@ def read(path: Path, target: str, unit: str, seed: int) -> Recording:
         heard = None
         if "obs_intervals" in units.colnames:  # of each unit; here, where any was observed
             heard = union(units["obs_intervals"].target.data[:])
-        ends = units["spike_times"].data[:]
-        times = units["spike_times"].target.data[:].astype(np.float64)
-        rows = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0).astype(np.int64))
+        ends = units["spike_times"].data[:].astype(np.int64)
+        times, each = whole(units["spike_times"].target.data), np.diff(ends, prepend=0)
+        fine = (each >= 0).all() and each.sum() == len(times)
+        require(fine, f"{path}: the index of spike_times does not divide its {len(times)} times")
+        times, rows = times.astype(np.float64), np.repeat(np.arange(len(ends)), each)
         contents = Contents(
-            path=path,
-            series=series,
-            spikes=in_order(times, rows),
-            unit_ids=_unit_ids(file),
-            trials=_trials(file),
-            heard=heard,
-            session_id=file.session_id or "",
+            path=path, series=series, spikes=in_order(times, rows), heard=heard,
+            unit_ids=_unit_ids(file), trials=_trials(file),
+            session_id=re.sub(r"[/\\]", "_", file.session_id or ""),
             subject=(file.subject.subject_id if file.subject else "") or "",
-        )
+        )  # fmt: skip
         return contents.recording(target, unit, seed)
 
 
@@ -57,9 +56,9 @@ def _series(one: Any) -> tuple[str, Series]:
     """Its path in the file, e.g. "processing/behavior/Velocity/cursor_vel", and how it is read."""
 
     def load() -> tuple[np.ndarray, np.ndarray]:
-        values = one.data[:] * one.conversion + one.offset
+        values = whole(one.data) * one.conversion + one.offset
         if one.timestamps is not None:
-            return one.timestamps[:], values
+            return whole(one.timestamps), values
         return one.starting_time + np.arange(len(values)) / one.rate, values
 
     unit = one.unit if one.unit and one.unit.lower() not in UNKNOWN else ""

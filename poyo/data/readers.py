@@ -4,22 +4,18 @@ Not for: what is in the formats (`arrays`, `matlab`, `nwb`, `phy`), what is chos
 from dataclasses import replace
 from pathlib import Path
 
-from . import arrays, matlab, nwb, phy
+from . import apart, arrays, matlab, nwb, phy
 from .contents import Series, varying, which
-from .recording import Recording, RecordingError, require
-from .sources import READOUTS
+from .recording import Recording, naming, require
+from .sources import row_of
 
 FORMATS = ".h5, .npz, .mat, .nwb or a folder of Phy or Kilosort"
 
 
 def read(
-    path: Path | str,
-    *,
-    target: str = "",
-    unit: str = "",
-    names: dict[str, str] | None = None,
+    path: Path | str, *, target: str = "", unit: str = "", names: dict[str, str] | None = None,
     seed: int = 0,
-) -> Recording:
+) -> Recording:  # fmt: skip
     """A recording from one's own file, with what is to be decoded from it and its unit.
     .npz and .mat of arrays, and a Phy folder with behavior.npz or .mat: `target` is the array, by
     default "velocity" or "target"; `names` says what the others are called (`arrays.contents`).
@@ -32,9 +28,19 @@ def read(
     code in a file is run. Raises RecordingError."""
     path, names = Path(path), names or {}
     arrays.check_names(names)
-    try:
+    found = apart.run(_read, path, target, unit, names, seed)
+    if found is not None:
+        return found
+    with naming(path):
+        return _with_target(Recording.load(path), target, unit, seed)
+
+
+def _read(path: Path, target: str, unit: str, names: dict, seed: int) -> Recording | None:
+    """The recording; None of .h5, which can be read but is mapped where it is used."""
+    with naming(path):
         if path.suffix in (".h5", ".hdf5"):
-            return _with_target(Recording.load(path), target, unit)
+            Recording.load(path)
+            return None
         if path.suffix == ".nwb":
             return nwb.read(path, target, unit, seed)
         if path.is_dir():
@@ -44,17 +50,15 @@ def read(
         found = None if names else matlab.laboratory(content, path)
         found = found or arrays.contents(content, path, names, target)
         return found.recording(target, unit, seed)
-    except RecordingError as error:
-        raise error if str(path) in str(error) else RecordingError(f"{path}: {error}") from error
-    except (LookupError, TypeError, ValueError) as error:  # of a structure that is not complete
-        what = f"{path} is not laid out as its format is: {type(error).__name__}: {error}"
-        raise RecordingError(f"{what}; save it again, or as arrays in .npz") from error
 
 
-def _with_target(recording: Recording, target: str, unit: str) -> Recording:
-    """What its file or its brainset says is replaced by what is given."""
-    known = {(recording.brainset, task) for task in (recording.task, "")} & READOUTS.keys()
-    if target or not (recording.target or known):
+def _with_target(recording: Recording, target: str, unit: str, seed: int) -> Recording:
+    """What its file or its brainset says is replaced by what is given; split if it is not."""
+    splits, needed = recording.splits.keys(), ("train", "valid", "test")
+    found = f"{recording.session_id}: of the splits there is only {', '.join(splits)}"
+    require(not splits or {*needed} <= splits, f"{found}; save {', '.join(needed)} or none")
+    recording = recording if splits else recording.split(seed)
+    if target or not (recording.target or row_of(recording)):
         series = {}
         for name, fields in recording.behavior.items():
             for key, values in fields.items():

@@ -4,6 +4,8 @@ On disk it is the brainsets layout (HDF5 as `torch_brain.data` writes it), so a 
 (`readers`), how a session is read out (`sources`), or how it becomes tokens (`poyo.tokens`)."""
 
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +16,10 @@ import numpy as np
 
 from .. import replacing
 from . import layout
-from .intervals import dilate, intervals, subtract, union
+from .intervals import contains, covered, dilate, intervals, step_of, subtract, union
 
+LONGEST = 1e7  # s, four months: more is no time in seconds, and would fill the disk
+FASTEST = 1e4  # Hz, of a unit in a bin
 TASKS = CO, RT, MAZE = "center_out_reaching", "random_target_reaching", "maze"  # the paper's
 
 
@@ -29,8 +33,46 @@ def require(fine: bool, message: str) -> None:
         raise RecordingError(message)
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Whatever goes wrong within is a RecordingError that names the file."""
+    try:
+        yield
+    except RecordingError as error:
+        raise error if str(path) in str(error) else RecordingError(f"{path}: {error}") from error
+    except Exception as error:  # h5py, numpy and scipy raise a dozen kinds on a damaged file
+        what = f"{path} cannot be read, it is damaged or not laid out as its format is"
+        cure = "save it again, or as plain arrays in .npz"
+        raise RecordingError(f"{what}: {type(error).__name__}: {error}; {cure}") from error
+
+
+def numbers(values, what: str) -> np.ndarray:
+    """An array of real numbers; what is none raises."""
+    values = np.asarray(values)
+    found = f"{what} must be numbers, found {values.dtype} {values.shape}"
+    require(values.dtype.kind in "fiub", f"{found}; give an array, not text, cells or a struct")
+    return values
+
+
+def column(values, what: str) -> np.ndarray:
+    """(n,) float64 of what is (n,), (n, 1) or (1, n)."""
+    values = numbers(values, what).astype(np.float64)
+    require(values.size == max(values.shape, default=1), f"{what} must be (n,): {values.shape}")
+    return values.ravel()
+
+
+def check_spans(values, what: str) -> np.ndarray:
+    """(n, 2) sorted, of rows of start < end; what is none raises."""
+    pairs = np.atleast_2d(numbers(values, what).astype(np.float64))
+    fine = pairs.shape[1:] == (2,) and np.isfinite(pairs).all() and (np.diff(pairs) > 0).all()
+    require(fine, f"{what} must be (n, 2) rows of start < end, in s; found {pairs.shape}")
+    return intervals(pairs)
+
+
 def check_times(times: np.ndarray, what: str) -> None:
     """Raise unless the times (T,) are finite and sorted; walks in pieces, so memory stays flat."""
+    found = f"{what} must be numbers (T,), found {times.dtype} {times.shape}"
+    require(times.dtype.kind in "fiu" and times.ndim == 1, found)
     piece, cure = 1 << 22, "sort them (order = numpy.argsort(times)) and what belongs to them"
     for i in range(0, len(times), piece):
         part = np.asarray(times[max(0, i - 1) : i + piece])
@@ -62,6 +104,9 @@ def split_trials(domain: np.ndarray, trials: np.ndarray, seed: int) -> Splits:
     order = np.random.default_rng(seed).permutation(n)
     n_test, n_valid = max(1, round(0.2 * n)), max(1, round(0.1 * n))
     valid, test = trials[order[n_test : n_test + n_valid]], trials[order[:n_test]]
+    # where trials overlap or are there twice, no second of one that is tested validates
+    valid = np.concatenate([subtract(trial[None], test) for trial in valid])
+    require(len(valid) > 0, f"the {n} trials overlap so much that none is left to validate")
     return split_around(domain, valid, test)
 
 
@@ -103,11 +148,16 @@ class Recording:
     def __post_init__(self):
         where, n = f"recording {self.session_id!r}", len(self.unit_ids)
         times, rows = self.spike_times, self.spike_units
+        for name in (self.session_id, self.brainset):
+            plain = name.isprintable() and not {"/", "\\"} & {*name}
+            require(plain, f"{where}: {name!r} must do as the name of a file; take out / and \\")
         require(n > 0, f"{where} has no unit: nothing can be decoded from it; drop it")
         require(len(set(self.unit_ids)) == n, f"{where}: unit ids are not unique; make them so")
         found = f"{len(times)} spike times but {len(rows)} spike units"
         require(len(times) == len(rows), f"{where}: {found}; give one unit per spike")
         check_times(times, f"{where}: spike times")
+        whole = rows.dtype.kind in "iu" and rows.ndim == 1
+        require(whole, f"{where}: spike units must be whole numbers (S,), found {rows.dtype}")
         low, high = (int(rows.min()), int(rows.max())) if len(rows) else (0, 0)
         found = f"rows 0..{n - 1} of unit_ids, found {low}..{high}"
         require(0 <= low and high < n, f"{where}: spike units must be {found}")
@@ -115,11 +165,18 @@ class Recording:
             require("timestamps" in series, f"{where}: behaviour {name!r} has no 'timestamps'")
             check_times(stamps := series["timestamps"], f"{where}: {name} timestamps")
             for key, values in series.items():
-                found = f"{name}.{key} has {len(values)} rows for {len(stamps)} timestamps"
+                n_rows = len(values) if np.ndim(values) else 0
+                found = f"{name}.{key} has {n_rows} rows for {len(stamps)} timestamps"
                 cure = "give one row for each (transpose it if time comes last)"
-                require(len(values) == len(stamps), f"{where}: {found}; {cure}")
+                require(n_rows == len(stamps), f"{where}: {found}; {cure}")
         cure = "give [start, end) in seconds"
         require(self.duration > 0, f"{where}: its domain is empty; {cure}")
+        span = np.ptp(union(self.domain))
+        cure = "are the times in seconds, and is none of them astray?"
+        require(span < LONGEST, f"{where}: its domain spans {span / 86_400:.4g} days; {cure}")
+        for name, pairs in self.splits.items():
+            fine = np.isfinite(pairs).all() and (np.diff(pairs) >= 0).all()
+            require(fine, f"{where}: its {name} split has a NaN, or an end before its start")
         if self.target:
             self.series(self.target)
 
@@ -140,92 +197,104 @@ class Recording:
         there = ", ".join(f"{name}.{key}" for name, s in self.behavior.items() for key in s)
         where = f"recording {self.session_id!r}"
         require(key in series, f"{where} has no {target!r} to decode; it has {there}")
-        return series["timestamps"], as_columns(series[key])
+        values = series[key]
+        found = f"{where}: {target} is {values.dtype} {values.shape}, not numbers (T, D)"
+        require(values.dtype.kind in "fiu" and values.ndim in (1, 2), found)
+        return series["timestamps"], as_columns(values)
+
+    def split(self, seed: int = 0) -> Self:
+        """With new splits: of its "trials" at random, or in time where there are none."""
+        if "trials" in self.intervals:
+            splits = split_trials(self.domain, self.intervals["trials"], seed)
+        else:
+            splits = split_in_time(self.domain)
+        return replace(self, splits=splits)
 
     @classmethod
     def from_arrays(
-        cls,
-        spike_times: np.ndarray,
-        spike_units: np.ndarray,
-        times: np.ndarray,
-        target: np.ndarray,
-        *,
-        session_id: str,
-        name: str = "velocity",
-        unit: str = "",
-        subject: str = "unknown",
-        domain: np.ndarray | None = None,
-        trials: np.ndarray | None = None,
-        seed: int = 0,
-    ) -> Self:
+        cls, spike_times: np.ndarray, spike_units: np.ndarray, times: np.ndarray,
+        target: np.ndarray, *, session_id: str, name: str = "velocity", unit: str = "",
+        subject: str = "unknown", domain: np.ndarray | None = None,
+        trials: np.ndarray | None = None, seed: int = 0,
+    ) -> Self:  # fmt: skip
         """A recording from spike times (S,), the unit of each spike (S,) and a target (T, D).
         `spike_units` may be any labels (integers, strings). `times` (T,) are the target's, `name`
         and `unit` say what it is: velocity in "cm/s", force in "N"; D >= 1, and (T,) is D = 1.
         With `trials` (n, 2) these are split 70/10/20 at random, without them the recording is
         split in time. Raises RecordingError on NaN or unsorted times and mismatched lengths."""
         where = f"recording {session_id!r}"
-        spike_times, times = (np.asarray(t, dtype=np.float64) for t in (spike_times, times))
-        labels, spike_units = np.unique(np.asarray(spike_units), return_inverse=True)
-        target = as_columns(np.asarray(target, dtype=np.float64))
+        spike_times = column(spike_times, f"{where}: spike times")
+        times = column(times, f"{where}: behaviour times")
+        labels = np.ravel(spike_units)
+        if labels.dtype.kind == "f":
+            missing = int(np.isnan(labels).sum())
+            require(missing == 0, f"{where}: the unit of {missing} spikes is NaN; remove them")
+            # numbers of MATLAB: a unit is called "3" in every format
+            labels = labels.astype(np.int64) if (labels % 1 == 0).all() else labels
+        labels, spike_units = np.unique(labels, return_inverse=True)
+        target = as_columns(numbers(target, f"{where}: the target").astype(np.float64))
         shape = f"the target must be (T, D), one row per time; got {target.shape}"
         require(target.ndim == 2 and target.shape[1] > 0, f"{where}: {shape}")
         cure = f"the target cannot be called {name!r}; name it in letters, digits and _"
         require(name.isidentifier() and name != "timestamps", f"{where}: {cure}")
+        check_times(times, f"{where}: behaviour times")
+        require(len(times) > 0, f"{where} has no behaviour sample")
+        cure = "were they kept in single precision? Keep them in double, or leave out those"
+        again = len(times) > 1 and np.median(np.diff(times)) == 0
+        require(not again, f"{where}: most behaviour times repeat the one before; {cure}")
+        steps = np.diff(np.unique(spike_times))  # of a clock on which nothing can be decoded
+        coarse = 10 * len(steps) < len(spike_times) and steps.min(initial=1.0) > 0.25
+        found = f"only {len(steps) + 1} different times for {len(spike_times)} spikes"
+        require(not coarse or len(spike_times) < 100, f"{where}: {found}; {cure}")
         if domain is None:
-            check_times(times, f"{where}: behaviour times")
-            require(len(times) > 0, f"{where} has no behaviour sample")
-            domain = intervals(times[0], times[-1] + 1e-9)
-        domain, spans = intervals(domain), {}
+            domain = times[0], times[-1] + 1e-9
+        domain, spans = check_spans(domain, f"{where}: the domain"), {}
         if trials is not None:
-            trials = np.asarray(trials, dtype=np.float64)
-            fine = trials.shape[1:] == (2,) and (np.diff(trials) > 0).all()  # nor a NaN
-            require(fine, f"{where}: trials must be (n, 2) rows of start < end, in s")
-            spans = {"trials": intervals(trials)}
+            spans = {"trials": check_spans(trials, f"{where}: trials")}
         recording = cls(
-            session_id=session_id,
-            subject=subject,
-            spike_times=spike_times,
-            spike_units=spike_units.astype(np.int64),
-            unit_ids=labels.astype(str),
-            behavior={"behavior": {"timestamps": times, name: target}},
-            domain=domain,
-            intervals=spans,
-            target=f"behavior.{name}",
-            unit=unit,
-        )  # checked before it is split
-        splits = split_trials(domain, spans["trials"], seed) if spans else split_in_time(domain)
-        return replace(recording, splits=splits)
+            session_id=session_id, subject=subject, spike_times=spike_times,
+            spike_units=spike_units.astype(np.int64), unit_ids=labels.astype(str),
+            behavior={"behavior": {"timestamps": times, name: target}}, domain=domain,
+            intervals=spans, target=f"behavior.{name}", unit=unit,
+        )  # fmt: skip
+        heard = f"spikes run from {spike_times[0]:g} to {spike_times[-1]:g} s, the recording from"
+        none = f"{where}: no spike lies in it: {heard} {domain.min():g} to {domain.max():g} s"
+        require(contains(domain, spike_times).any(), f"{none}; put both on one clock")
+        return recording.split(seed)
 
     @classmethod
     def from_binned(
-        cls,
-        counts: np.ndarray,
-        bin_starts: np.ndarray,
-        bin_width: float,
-        target: np.ndarray,
-        *,
-        seed: int = 0,
-        **rest,
-    ) -> Self:
+        cls, counts: np.ndarray, bin_starts: np.ndarray, bin_width: float, target: np.ndarray, *,
+        seed: int = 0, **rest,
+    ) -> Self:  # fmt: skip
         """A recording from spike counts (T, U) in bins [bin_starts, bin_starts + bin_width).
         Each spike is placed in its bin uniformly at random, drawn from `seed`: timing finer than
         `bin_width` carries no information. `target` (T, D) is taken to hold at the bin centres;
         `rest` (session_id, name, unit, …) as for `from_arrays`."""
-        counts, bin_starts = np.asarray(counts), np.asarray(bin_starts, dtype=np.float64)
+        counts = as_columns(numbers(counts, "counts"))
+        bin_starts = column(bin_starts, "bin starts")
         n, shape = len(bin_starts), counts.shape
         wanted = f"counts must be (T, U) with T = {n} bins, got {shape}"
         cure = "transpose it if units come first"
         require(len(shape) == 2 and shape[0] == n, f"{wanted}; {cure}")
         whole = np.isfinite(counts).all() and (counts >= 0).all() and (counts % 1 == 0).all()
         require(whole, "counts must be whole numbers >= 0 (not rates, not NaN)")
+        check_times(bin_starts, "bin starts")
+        require((np.diff(bin_starts) > 0).all(), "some bin starts are there twice; remove one")
         require(n > 0 and bin_width > 0, f"counts need bins of a width, got {n} of {bin_width}")
+        step = step_of(bin_starts) or bin_width
+        found = f"bins of {bin_width:g} s that begin every {step:g} s"
+        require(0.5 < bin_width / step < 1.1, f"{found}: give both in seconds")
+        most, cure = counts.max(initial=0), "are these counts, and the bins in seconds?"
+        found = f"{most:.3g} spikes of a unit in a bin of {bin_width:g} s"
+        require(most <= 1 + FASTEST * bin_width, f"{found}; {cure}")
         row, unit = np.nonzero(counts)
         repeats = counts[row, unit].astype(int)
         row, unit = np.repeat(row, repeats), np.repeat(unit, repeats)
         spikes = bin_starts[row] + np.random.default_rng(seed).uniform(0, bin_width, len(row))
         order = np.argsort(spikes, kind="stable")
         spikes, unit, centres = spikes[order], unit[order], bin_starts + bin_width / 2
-        rest.setdefault("domain", intervals(bin_starts[0], bin_starts[-1] + bin_width))
+        rest.setdefault("domain", covered(bin_starts, bin_width, step))
         recording = cls.from_arrays(spikes, unit, centres, target, seed=seed, **rest)
         # a channel silent throughout is still a unit of the array: keep the column numbers
         return replace(recording, spike_units=unit, unit_ids=np.arange(shape[1]).astype(str))
@@ -255,15 +324,12 @@ class Recording:
     def load(cls, path: Path | str) -> Self:
         """Open a file in the brainsets layout.
         Contiguous arrays are memory-mapped: only the windows that are cut are read, so memory
-        does not grow with the corpus. Raises RecordingError where the file is none."""
+        does not grow with the corpus; so replace such a file as `save` does, and never rewrite it
+        in place while it is used. Raises RecordingError where the file is none."""
         path = Path(path)
         require(path.exists(), f"{path} does not exist")
-        try:
-            file = h5py.File(path, "r")
-        except OSError as error:
-            what = f"{path} is not a readable HDF5 file (truncated or another format?)"
-            raise RecordingError(f"{what}: {error}") from error
-        with file:
+        with naming(path), h5py.File(path, "r") as file:
+            layout.check_inside(file)
             needed = "spikes/timestamps", "spikes/unit_index", "units/id", "domain/start"
             missing = ", ".join(name for name in needed if name not in file)
             what = f"{path} is not in the brainsets layout, it lacks {missing}"
@@ -290,21 +356,14 @@ class Recording:
             # files of brainsets have the task in the session's name, and only there
             task = next((task for task in TASKS if task in session_id), "")
             recording = cls(
-                session_id=session_id,
-                subject=text("subject", "id", "unknown"),
-                brainset=text("brainset", "id", "own"),
-                task=text("poyo", "task", task),
+                session_id=session_id, subject=text("subject", "id", "unknown"),
+                brainset=text("brainset", "id", "own"), task=text("poyo", "task", task),
                 spike_times=layout.read_array(file["spikes/timestamps"], pages),
                 spike_units=layout.read_array(file["spikes/unit_index"], pages),
-                unit_ids=units.pop("id"),
-                units=units,
-                behavior=behavior,
-                domain=spans.pop("domain"),
-                splits=splits,
-                intervals=spans,
-                target=text("poyo", "target"),
-                unit=text("poyo", "unit"),
-            )
+                unit_ids=units.pop("id"), units=units, behavior=behavior,
+                domain=spans.pop("domain"), splits=splits, intervals=spans,
+                target=text("poyo", "target"), unit=text("poyo", "unit"),
+            )  # fmt: skip
         if hasattr(pages, "madvise"):  # the checks have read all of it, which counts as memory
             pages.madvise(mmap.MADV_DONTNEED)
         return recording

@@ -305,16 +305,10 @@ def simulate(
     facts["preferred_direction"] = np.arctan2(slopes[1], slopes[0])
     facts["tuning_depth"] = np.hypot(*slopes) * np.hypot(*hand["vel"].std(0)) / clean.mean(0)
     return Recording(
-        session_id=f"{animal}_day{day:02d}_{task}",
-        subject=animal,
-        brainset=f"sim-{flavour}",
-        task=task,
-        spike_times=spikes[order],
-        spike_units=spike_units[order],
+        session_id=f"{animal}_day{day:02d}_{task}", subject=animal, brainset=f"sim-{flavour}",
+        task=task, spike_times=spikes[order], spike_units=spike_units[order],
         unit_ids=np.array([f"{u.area}/elec{u.electrode}/unit_{i}" for i, u in enumerate(array)]),
         units=facts,
         behavior={lab.series: {"timestamps": stamps} | {k: v / lab.unit for k, v in hand.items()}},
-        domain=domain,
-        splits=splits,
-        intervals=spans,
-    )
+        domain=domain, splits=splits, intervals=spans,
+    )  # fmt: skip

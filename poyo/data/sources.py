@@ -76,6 +76,12 @@ READOUTS = {  # (brainset, task) -> readout; a task of "" is any
 }
 
 
+def row_of(recording: Recording) -> Readout | None:
+    """What is decoded from its brainset and task, where that is known."""
+    brainset = recording.brainset
+    return READOUTS.get((brainset, recording.task)) or READOUTS.get((brainset, ""))
+
+
 def readout_of(recording: Recording) -> Readout:
     """The readout of a session: that of its brainset and task, or made for a target of its own.
     A `recording.target` that its brainset does not decode, or without a brainset, is read out over
@@ -83,7 +89,7 @@ def readout_of(recording: Recording) -> Readout:
     those of the brainset. Raises RecordingError where there is nothing to decode."""
     session, target = f"session {recording.session_id!r}", recording.target
     brainset, task = recording.brainset, recording.task
-    row = READOUTS.get((brainset, task)) or READOUTS.get((brainset, ""))
+    row = row_of(recording)
     if row is None and not target:
         known = ", ".join(sorted({brainset for brainset, _ in READOUTS}))
         raise RecordingError(
