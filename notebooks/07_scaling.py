@@ -159,6 +159,7 @@ met = evidence[evidence.role != "pretraining"]
 trials = [*dict.fromkeys(n for n in met.trials if n != "all"), "all"]
 for i, (method, name) in enumerate(TRIALS.items()):
     table = met[met.method == method].pivot_table(index="trials", columns="unit", values="r2")
+    table = table.reindex(trials)  # on recordings some methods are met with all trials only
     found = np.array([results.estimate(table.loc[n])[:3] for n in trials])
     x, spread = (
         np.arange(len(trials)) + 0.04 * (i - 2),

@@ -15,7 +15,7 @@ def days() -> list[Recording]:
     """Four days of one animal, five minutes each: units by the same kind of name, same task."""
     task = "center_out_reaching"
     return [
-        simulate(animal="sim-c", day=day, task=task, minutes=5, units=(20, 24))
+        simulate(animal="sim-c", day=day, task=task, minutes=5, units=(22, 22))
         for day in range(1, 5)
     ]
 

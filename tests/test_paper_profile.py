@@ -100,6 +100,10 @@ def clone(tmp_path_factory) -> Path:
     for name in ("poyo", "notebooks", "profiles"):
         ignored = shutil.ignore_patterns("__pycache__", "rendered")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for asked in ("cortex", "ceiling"):  # read by pages, made by others when asked
+        source = ROOT / f"figures/data/{asked}.csv"
+        (folder / "figures/data").mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, folder / "figures/data" / source.name)
     roles: dict = {}
     for session in SESSIONS:
         role, brainset, name, *_ = session

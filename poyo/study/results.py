@@ -225,8 +225,8 @@ def by_session(scores, scaling, efficiency: pd.DataFrame) -> pd.DataFrame:
         held_out.replace({"method": HELD_OUT}),
         few.rename(columns={"x": "trials"}).replace({"method": HELD_OUT}),
     ]
-    rows = pd.concat(parts).rename(columns={"session_id": "session"}).astype({"trials": object})
-    rows["trials"] = rows.trials.fillna("all")
+    rows = pd.concat(parts).rename(columns={"session_id": "session"})
+    rows["trials"] = [n if n == "all" else int(n) for n in rows.trials.fillna("all")]
     new = np.where(rows.column.isin(NEW_ANIMAL), "new animal", "new day")
     rows = rows.assign(unit=rows.session, role=rows.role.fillna(pd.Series(new, rows.index)))
     return rows[["unit", "role", "session", "method", "trials", "r2"]]
@@ -255,14 +255,12 @@ def primary(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(detectable=found.apply(detectable))
 
 
-def ceiling(params: Params) -> pd.DataFrame:
-    """Test R² of the held-out sessions of the replicates with many times their trials and without
-    noise, of 16_ceiling; empty where that was not computed for this profile and its species."""
+def ceiling(profile: str, species: Iterable[int]) -> pd.DataFrame:
+    """Test R² of the new animals of the replicates with many times their trials and without noise,
+    of 16_ceiling; empty where that was not computed for this profile and all its species."""
     rows = pd.read_csv(FIGURES / "data/ceiling.csv")
-    known = params.data.corpus == "simulated" and set(params.evidence.claims) <= {*rows.species}
-    return rows[
-        rows.species.isin(params.evidence.claims) & known & (rows.profile == params.profile)
-    ]
+    rows = rows[(rows.profile == profile) & rows.species.isin(species)]
+    return rows if {*species} == {*rows.species} else rows[:0]
 
 
 def limit(ceiling: pd.DataFrame, noiseless: bool = False) -> pd.Series:
