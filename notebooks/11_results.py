@@ -185,10 +185,11 @@ pd.DataFrame(rows).set_index("column")
 #   number to each claim, a difference of test R² that is paired within sessions and then
 #   averaged over them. Means, intervals and tests are over species.
 # - **Primary claims** are the eight in the first table. Each is tested two-sided by Student's t
-#   test, so that the opposite may be found, too. "As good as" means within 0.02 of zero, by two
-#   one-sided tests. A verdict is given where p stays below 0.05 after correction for all eight
-#   (Holm). Where none is given, the table says how large a difference as many species would have
-#   found in four cases of five, were it the only one asked for.
+#   test, so that the opposite may be found, too. "As good as" means no more than 0.02 below: that
+#   difference is tested against this margin, the others against zero. A verdict is given where p
+#   stays below 0.05 after correction for all eight (Holm). Where none is given, the table says how
+#   large a difference as many species would have found in four cases of five, were it the only
+#   one asked for.
 # - **Control.** Networks that were pretrained on sessions whose spikes had been shifted by a
 #   minute or so against the behaviour know nothing that is true. That *they* help must not come
 #   out as supported.
@@ -247,7 +248,7 @@ plt.show()
 
 # %% [markdown]
 # *Hollow: each species; filled: their mean with its 95 % interval, in the colour of the verdict
-# after correction. Grey band: what counts as being as good.*
+# after correction. Grey band: what is no more than 0.02 from zero.*
 #
 # How much is there to win? The way leads from a POYO that was trained on the session alone to the
 # ceiling of its labels ([16_ceiling](16_ceiling.ipynb)). Of that way pretraining covers:

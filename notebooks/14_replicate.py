@@ -28,16 +28,16 @@ params = profile.load()
 threads.use(params.threads)
 setup = params.evidence
 recipes = lab.limited(params.your_lab, setup.budgets)
+adapting = {
+    name: replace(getattr(recipes, name), batch_size=setup.adapt_batch_size)
+    for name in ("unit_identification", "finetune")
+}
+recipes = replace(recipes, **adapting)
 few = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
 # from scratch, few labels and all of them are learned best at different rates
 alone = replace(recipes.from_scratch, lr=setup.from_scratch_lr)
 how = few._replace(recipes=replace(recipes, from_scratch=alone))
-
-
-def all_of(function, jobs, how=how, **more):
-    """The rows of many jobs, in several processes."""
-    return [*chain(*threads.processes(partial(function, how=how, **more), jobs))]
-
+wrong = lab.limited(recipes, setup.budgets | {"pretrain": setup.control_steps})
 
 # %% [markdown]
 # ## 14.1 The species
@@ -63,25 +63,26 @@ pd.DataFrame(
 # One decoder over all known sessions, one over every third of them with as many steps, and one for
 # each of two sessions alone: what do more sessions add, for those that all have seen? And a
 # control: one over all sessions, the spikes of each shifted by a minute or so against its
-# behaviour. It can have learned nothing that is true.
+# behaviour. It can have learned nothing that is true, and is trained for fewer steps.
 
 # %%
 old, third = corpus["pretraining"], corpus["pretraining"][::3]
 false = [replicates.shifted(one, species) for one in old]
-jobs = {results.ALL: old, results.THIRD: third, results.SHIFTED: false}
-jobs |= {one.session_id: [one] for one in third[:2]}
+jobs = {results.ALL: (old, recipes), results.THIRD: (third, recipes)}
+jobs |= {one.session_id: ([one], recipes) for one in third[:2]}
+jobs |= {results.SHIFTED: (false, wrong)}
 
 
-def trained(some):
+def trained(job):
     """A decoder of one session, or of several."""
+    some, recipes = job
     if len(some) == 1:
         return lab.from_scratch(some[0], how, seed=species)
-    return lab.pretrain(some, how, seed=species)[0]
+    return lab.pretrain(some, how._replace(recipes=recipes), seed=species)[0]
 
 
 decoders = dict(zip(jobs, threads.processes(trained, jobs.values())))
 knowing = {name: decoder for name, decoder in decoders.items() if name != results.SHIFTED}
-rows = all_of(replicates.own, [(one, knowing) for one in third])
 
 # %% [markdown]
 # ## 14.3 A new day and a new animal
@@ -89,16 +90,33 @@ rows = all_of(replicates.own, [(one, knowing) for one in third])
 # %%
 new = [*corpus["new day"], *corpus["new animal"]]
 networks = {"mlp": params.baselines.mlp.tried[0]}
-cells = [(one, n, species) for one in new for n in (*setup.trials, "all")]
-rows += all_of(lab.yardsticks, cells, configurations=networks)
-jobs = [(*cell, decoders[results.ALL], (), None) for cell in cells]
-rows += all_of(lab.meet, [job for job in jobs if job[1] != "all"], few)
-rows += all_of(lab.meet, [job for job in jobs if job[1] == "all"])
-jobs = [(one, species, decoders[results.THIRD], results.THIRD) for one in new]
-rows += all_of(lab.meet_fewer, jobs)
-jobs = [(one, "all", species, decoders[results.SHIFTED], (), None) for one in corpus["new animal"]]
-control = [row for row in all_of(lab.adapted, jobs) if row["method"] == "finetune"]
-rows += [row | {"method": results.SHIFTED} for row in control]
+cells = [(one, n, species) for n in ("all", *setup.trials) for one in new]
+
+
+def control(job, how):
+    """Finetuning of the decoder that learned nothing: its row."""
+    return [row | {"method": results.SHIFTED} for row in lab.adapted(job, how)[-1:]]
+
+
+jobs = [  # what, how, and of what: the long ones first
+    *[(lab.meet, how if cell[1] == "all" else few, (*cell, decoders[results.ALL], (), None))
+      for cell in cells],
+    *[(control, how, (one, "all", species, decoders[results.SHIFTED], (), None))
+      for one in corpus["new animal"]],
+    *[(lab.meet_fewer, how, (one, species, decoders[results.THIRD], results.THIRD))
+      for one in new],
+    *[(partial(lab.yardsticks, configurations=networks), how, cell) for cell in cells],
+    *[(replicates.own, how, (one, knowing)) for one in third],
+]  # fmt: skip
+
+
+def rows_of(job):
+    """The rows of a job: a session by some methods."""
+    function, how, what = job
+    return function(what, how)
+
+
+rows = [*chain(*threads.processes(rows_of, jobs))]
 role = {one.session_id: role for role, some in corpus.items() for one in some}
 scores = pd.DataFrame(rows).assign(species=species)
 scores.insert(0, "role", scores.session.map(role))

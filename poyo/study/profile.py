@@ -181,6 +181,8 @@ class Evidence:
     units: tuple[int, int]
     trials: tuple[int, ...]
     budgets: dict[str, int]
+    control_steps: int
+    adapt_batch_size: int
     from_scratch_lr: float
 
     def __post_init__(self):
