@@ -33,10 +33,12 @@ adapting = {
     for name in ("unit_identification", "finetune")
 }
 recipes = replace(recipes, **adapting)
-few = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
-# from scratch, few labels and all of them are learned best at different rates
+# from scratch, few labels and all of them are learned best at different rates, and few in one round
 alone = replace(recipes.from_scratch, lr=setup.from_scratch_lr)
-how = few._replace(recipes=replace(recipes, from_scratch=alone))
+short = replace(recipes.from_scratch, budget=recipes.from_scratch.steps)
+how = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
+few = how._replace(recipes=replace(recipes, from_scratch=short))
+how = how._replace(recipes=replace(recipes, from_scratch=alone))
 wrong = lab.limited(recipes, setup.budgets | {"pretrain": setup.control_steps})
 
 # %% [markdown]

@@ -198,7 +198,7 @@ def test_a_decoder_of_ours_decodes_the_same_there(decoder, simulated, tmp_path):
 
 def test_a_decoder_of_ours_comes_back(easy, tmp_path):
     """With its windows and readouts, which a checkpoint of theirs does not have."""
-    monday = easy("lab/monday", dims=1, name="force", unit="N", offset=50.0)
+    monday = easy("monday", dims=1, name="force", unit="N", offset=50.0)
     decoder = Decoder.new([monday], size="smoke", windows=Windows(length=2.0, queries=7))
     decoder.save_official(tmp_path / "ours.ckpt")
     back = Decoder.load_official(tmp_path / "ours.ckpt")
