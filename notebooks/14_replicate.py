@@ -33,7 +33,7 @@ adapting = {
     for name in ("unit_identification", "finetune")
 }
 recipes = replace(recipes, **adapting)
-# from scratch, few labels and all of them are learned best at different rates, and few in one round
+# from scratch, few labels and all of them are learned best at different rates; few in one round
 alone = replace(recipes.from_scratch, lr=setup.from_scratch_lr)
 short = replace(recipes.from_scratch, budget=recipes.from_scratch.steps)
 how = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)

@@ -98,8 +98,8 @@ def test_a_lone_verdict_follows_from_the_interval(values, verdict):
 
 
 def test_as_good_as_is_not_far_below():
-    """By hand: mean 0.005 and standard error 0.005 of five values, 4 degrees of freedom; from the
-    margin at -0.02 it is 5 errors away, P(|t| > 5) = 0.007490; at -0.01 3, P(|t| > 3) = 0.039942."""
+    """By hand: mean 0.005 and standard error 0.005 of five values, 4 degrees of freedom; the
+    margin at -0.02 is 5 errors away, P(|t| > 5) = 0.007490; -0.01 is 3, P(|t| > 3) = 0.039942."""
     values = 0.005 + 0.005 * np.array([-2, -1, 0, 1, 2]) * (5 / 2.5) ** 0.5
     assert np.std(values, ddof=1) / 5**0.5 == pytest.approx(0.005)
     test = results.greater(values, margin=0.02)
