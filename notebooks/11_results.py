@@ -56,6 +56,8 @@ replicates = results.evidence(params.data.corpus, params.evidence.claims)
 ceiling = results.ceiling(params.profile, params.evidence.claims)
 units = "species" if corpus == "simulated cortex" else "sessions"
 met = replicates[(replicates.role == "new animal") & (replicates.trials == "all")]
+if len(ceiling):
+    met = met[met.session.isin(ceiling.session)]
 panels = {column: scores[scores.column == column] for column in columns}
 if units == "species":
     theirs = {ours: table2 for table2, ours in results.HELD_OUT.items()}
@@ -87,9 +89,9 @@ plt.show()
 # %% [markdown]
 # *Filled: mean over sessions; hollow: each session, seeds averaged, a grey line through the same
 # one; every panel has its own range. Red: what the paper reports for this row, on its recordings.
-# The last panel is of the species that the claims below rest on: hollow is a species, the mean
-# over the sessions of its new animal, and the dashed line their [ceiling](16_ceiling.ipynb), what
-# the best decoder reaches with 64 times the labelled trials.*
+# The last panel is of the species that the claims below rest on: hollow is a species, the session
+# in which its new animal reaches to random targets, and the dashed line their
+# [ceiling](16_ceiling.ipynb), what the best decoder reaches with 64 times the labelled trials.*
 #
 # Every row but the Wiener filter could choose from equally many configurations, on other species
 # than this one ([15_tuning](15_tuning.ipynb)).
@@ -251,7 +253,8 @@ plt.show()
 # after correction. Grey band: what is no more than 0.02 from zero.*
 #
 # How much is there to win? The way leads from a POYO that was trained on the session alone to the
-# ceiling of its labels ([16_ceiling](16_ceiling.ipynb)). Of that way pretraining covers:
+# ceiling of its labels ([16_ceiling](16_ceiling.ipynb)), in the new animals' random-target
+# sessions. Of that way pretraining covers:
 
 # %%
 for method in ("unit_identification", "finetune") if len(ceiling) else ():

@@ -19,8 +19,6 @@ reaching = {"folder": "runs/reaching", "target": "handVel", "unit": "m/s"}
 reaching |= {"names": {"counts": "spikes", "bin_starts": "time"}}
 
 # %%
-from itertools import combinations
-
 import numpy as np
 import pandas as pd
 
@@ -109,15 +107,15 @@ cortex
 # ## 17.2 From day to day
 #
 # A Wiener filter of one day decodes another day unchanged. What it loses, against the filter of
-# that other day, by the days between: where units keep their names.
+# that other day, by the days between: where units keep their names. The pairs are the sessions of
+# an animal and those one, two, four and eight sessions later.
 
 
 # %%
-def lost(pair):
-    """R² that the first session's Wiener filter loses on the second, against the second's own."""
+def unchanged(pair):
+    """R² of the first session's Wiener filter on the second."""
     one, other = (lab.prepared(recording) for recording in pair)
-    how = params.wiener, params.windows
-    return baselines.wiener(other, *how).r2 - baselines.wiener(one, *how, other).r2
+    return baselines.wiener(one, params.wiener, params.windows, other).r2
 
 
 def day_of(recording):
@@ -128,15 +126,18 @@ def day_of(recording):
     return int(recording.session_id.split("_day")[1][:2])
 
 
-rows = []
+rows, own = [], sessions.set_index("session")["Wiener filter R²"]
 for name, some in corpora.items():
+    some = sorted(some, key=lambda one: one.session_id)
     pairs = [
         pair
-        for pair in combinations(sorted(some, key=day_of), 2)
+        for apart in (1, 2, 4, 8)
+        for pair in zip(some, some[apart:])
         if pair[0].subject == pair[1].subject and list(pair[0].unit_ids) == list(pair[1].unit_ids)
     ]
-    for (one, other), r2 in zip(pairs, threads.processes(lost, pairs)):
-        rows.append({"corpus": name, "days": day_of(other) - day_of(one), "lost": r2})
+    for (one, other), r2 in zip(pairs, threads.processes(unchanged, pairs)):
+        days, lost = day_of(other) - day_of(one), own[other.session_id] - r2
+        rows.append({"corpus": name, "days": days, "lost": lost})
 pairs = pd.DataFrame(rows)
 pairs["days"] = pd.cut(pairs.days, [0, 3, 10, 30, 100], labels=["1-3", "4-10", "11-30", "31-100"])
 drift = pairs.groupby(["corpus", "days"], observed=True, sort=False).lost.median().unstack()
