@@ -79,10 +79,9 @@ once = new.groupby(["method", "unit"]).r2.mean().groupby("method").mean()
 names, colors = lab.NAMES, {"mlp": "C2", "gru": "C3", lab.SCRATCH: "C4"}
 fig, ax = plt.subplots(figsize=(5.4, 3.0))
 for method, color in colors.items():
-    found = means[False].unstack("method")[method].dropna()
-    ax.plot(
-        [1, *found.index], [once[method], *found], "o-", ms=4, color=color, label=names[method]
-    )
+    found = means[False].unstack("method")[method]
+    found.loc[1] = once.get(method)  # the GRU is not in the replicates
+    ax.plot(found.sort_index().dropna(), "o-", ms=4, color=color, label=names[method])
 for method, color in (("unit_identification", "C0"), ("finetune", "0.2")):
     ax.plot(1, once[method], "D", ms=5, color=color, label=names[method])
 ax.axhline(means[True].max(), color="0.5", ls="--", lw=0.8, label="MLP on rates without noise")

@@ -290,7 +290,7 @@ def test_the_order_of_units_is_only_a_name(method, easy, prepared, windows):
 
 
 def test_a_window_need_not_be_whole_steps_long(easy, prepared, windows):
-    odd = replace(windows, length=0.66)
+    odd = replace(windows, length=0.66, latent_step=0.11)
     session = prepared(easy(seconds=30.0))[0]
     for method in NETWORKS:
         _, decoded = fit(method, session, LEARNS[method][1], brief(method), odd, seed=0)
