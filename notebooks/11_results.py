@@ -206,7 +206,7 @@ pd.DataFrame(rows).set_index("column")
 # %%
 claims = results.primary(replicates)
 plotting.csv(claims.rename_axis("claim").reset_index(), "claims")
-full = replicates[replicates.trials == "all"]
+full = replicates[(replicates.trials == "all") & (replicates.method != "wiener")]
 print(f"{len(full)} trainings on all labelled trials, {(full.r2 < 0).sum()} of them collapsed")
 rows = []
 for row in claims.itertuples():

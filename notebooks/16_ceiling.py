@@ -12,8 +12,7 @@
 # Between a decoder of one session alone and the first of these limits lies what pretraining can
 # win. What share of that distance it covers is the last number of this page.
 #
-# The page is slow and rests on nothing but the simulator and the recipes, so it runs when asked:
-# `dvc repro -f -s asked@ceiling`.
+# The page is slow, so it runs when asked, after the replicates: `dvc repro -f -s asked@ceiling`.
 
 # %% tags=["parameters"]
 times = [4, 16, 64]  # as many trials; the MLP learns from each, the others from most
