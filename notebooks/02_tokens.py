@@ -41,7 +41,7 @@ length = params.windows.length
 
 # %%
 recordings = sources.load_corpus(ROOT / "runs/data")["pretrain"]
-decoder = Decoder.new(recordings, size=params.size, windows=params.windows)
+decoder = Decoder.new(recordings, size=params.models["poyo_mp"].size, windows=params.windows)
 sessions = [decoder.session(recording) for recording in recordings]
 session, recording, units = sessions[0], recordings[0], decoder.units
 print(f"{len(units)} rows of units, {len(decoder.sessions)} of sessions")

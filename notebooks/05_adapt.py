@@ -27,7 +27,7 @@ from poyo.study import paper, profile
 plt.style.use("poyo.study.style")
 params = profile.load()
 threads.use(params.threads)
-first = params.seeds[0]
+first, size = params.seeds[0], params.models["poyo_mp"].size
 corpus = sources.load_corpus(ROOT / "runs/data")
 columns = {column: corpus[column] for column in paper.COLUMNS if column in corpus}
 
@@ -73,7 +73,7 @@ def meet(about, recording, name, methods):
     """
     seed, session = about["seed"], recording.session_id
     if name == "single_session":
-        decoder = Decoder.new([recording], size=params.size, windows=params.windows, seed=seed)
+        decoder = Decoder.new([recording], size=size, windows=params.windows, seed=seed)
     else:
         decoder = pretrained(name, seed).adopt([recording], seed=seed)
     rows = []

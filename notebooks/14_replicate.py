@@ -36,7 +36,7 @@ recipes = replace(recipes, **adapting)
 # from scratch, few labels and all of them are learned best at different rates; few in one round
 alone = replace(recipes.from_scratch, lr=setup.from_scratch_lr)
 short = replace(recipes.from_scratch, budget=recipes.from_scratch.steps)
-how = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
+how = lab.How(setup.size, params.windows, params.wiener, params.baselines, recipes)
 few = how._replace(recipes=replace(recipes, from_scratch=short))
 how = how._replace(recipes=replace(recipes, from_scratch=alone))
 wrong = lab.limited(recipes, setup.budgets | {"pretrain": setup.control_steps})

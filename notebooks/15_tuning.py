@@ -53,9 +53,8 @@ for seed, one in sessions:
 def meet(job):
     """POYO's ways with each of their recipes; finetuning goes on from the best identification."""
     seed, one = job
-    ways = {
-        "single_session": Decoder.new([one], size=params.size, windows=params.windows, seed=seed)
-    }
+    alone = Decoder.new([one], size=setup.size, windows=params.windows, seed=seed)
+    ways = {"single_session": alone}
     ways["unit_identification"] = decoders[seed].adopt([one], seed=seed)
     rows = []
     for method in ("single_session", "unit_identification", "finetune"):

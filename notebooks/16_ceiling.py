@@ -33,7 +33,7 @@ params = profile.load()
 threads.use(params.threads)
 setup = params.evidence
 recipes = lab.limited(params.your_lab, setup.budgets | {"from_scratch": poyo_steps})
-how = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
+how = lab.How(setup.size, params.windows, params.wiener, params.baselines, recipes)
 networks = {method: getattr(params.baselines, method) for method in lab.NETWORKS}
 longer = {method: replace(grid, steps=network_steps) for method, grid in networks.items()}
 longer = replace(params.baselines, **longer)
@@ -47,7 +47,8 @@ NOISELESS = 10  # spikes for each that a unit fires, evenly spaced: their counts
 def decoded(job):
     """R² on the test trials of a session by one method, from so many times its trials."""
     session, k, method, noiseless = job
-    long, seed = replicates.more(session, k, noiseless=NOISELESS * noiseless), session["seed"]
+    seed, even = session["seed"], NOISELESS * noiseless
+    long = replicates.more(session, k, setup.test_minutes, noiseless=even)
     if method == lab.SCRATCH:
         decoder = lab.from_scratch(long, how, seed=seed, where=f"{k} times {long.session_id}")
         (r2,) = decoder.score([long], "test").values()

@@ -37,7 +37,8 @@ SIZES = {  # the one dial of the model: its size by name
     "3.8M": Size(dim=128, depth=4, cross_heads=4, self_heads=8, latents_per_step=32),
     "7.4M": Size(dim=128, depth=12, cross_heads=4, self_heads=8, latents_per_step=32),
     # ours, for two CPU cores
-    "laptop-1": Size(dim=64, depth=1, cross_heads=2, self_heads=2, latents_per_step=4),
+    "tiny": Size(dim=16, depth=1, cross_heads=2, self_heads=2, latents_per_step=4),
+    "small": Size(dim=32, depth=2, cross_heads=2, self_heads=2, latents_per_step=4),
     "laptop": Size(dim=64, depth=2, cross_heads=2, self_heads=2, latents_per_step=4),
     "laptop-4": Size(dim=64, depth=4, cross_heads=2, self_heads=2, latents_per_step=4),
     "smoke": Size(dim=32, depth=1, cross_heads=1, self_heads=2, latents_per_step=4),

@@ -176,8 +176,10 @@ class Evidence:
 
     claims: tuple[int, ...]
     development: tuple[int, ...]
+    size: str
     days: int
     minutes: float
+    test_minutes: float
     units: tuple[int, int]
     trials: tuple[int, ...]
     budgets: dict[str, int]

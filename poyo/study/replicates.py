@@ -33,7 +33,10 @@ def plan(seed: int, setup: Evidence) -> dict[str, list[dict]]:
 
 def simulate_species(seed: int, setup: Evidence) -> dict[str, list[Recording]]:
     """The sessions of a species by their role, as of `plan`."""
-    return {role: [simulate(**one) for one in some] for role, some in plan(seed, setup).items()}
+    sessions = plan(seed, setup)
+    return {
+        role: [more(one, 1, setup.test_minutes) for one in some] for role, some in sessions.items()
+    }
 
 
 def shifted(recording: Recording, seed: int) -> Recording:
@@ -61,9 +64,9 @@ def own(job: tuple, how: lab.How) -> list[dict]:
     return [about | {"method": method, "r2": round(r2, 4)} for method, r2 in found.items()]
 
 
-def longer(recording: Recording, more: Recording) -> Recording:
-    """The recording with all of another of the same units behind it, to learn from; what is kept
-    for validation and test stays as it was."""
+def longer(recording: Recording, more: Recording, split: str) -> Recording:
+    """The recording with another of the same units behind it: in its split "train", all of that is
+    to learn from; in "test", its trials are to be scored on."""
     begin = recording.domain[-1, 1] - more.domain[0, 0]
 
     def joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -75,20 +78,26 @@ def longer(recording: Recording, more: Recording) -> Recording:
         behavior[name] = {key: np.concatenate([series[key], later[key]]) for key in series}
     there = more.intervals
     spans = {name: joined(rows, there[name]) for name, rows in recording.intervals.items()}
+    part = more.domain if split == "train" else there["trials"]
     return replace(
         recording,
         spike_times=joined(recording.spike_times, more.spike_times),
         spike_units=np.concatenate([recording.spike_units, more.spike_units]),
         behavior=behavior,
         domain=intervals(recording.domain[0, 0], more.domain[-1, 1] + begin),
-        splits=recording.splits | {"train": joined(recording.splits["train"], more.domain)},
+        splits=recording.splits | {split: joined(recording.splits[split], part)},
         intervals=spans,
     )
 
 
-def more(session: dict, times: int, **how) -> Recording:
-    """A session with so many times its trials to learn from, all of the same units; those for
-    validation and test are the same. session: as in `plan`; how: more of `simulate`."""
-    first = simulate(**session, **how)
-    rest = session | {"minutes": (times - 1) * session["minutes"], "take": 1}
-    return longer(first, simulate(**rest, **how)) if times > 1 else first
+def more(session: dict, times: int, test_minutes: float, **how) -> Recording:
+    """A session with so many times its trials to learn from, all of the same units, and with so
+    many minutes more to be scored on, the same whatever `times` is: the few test trials of a short
+    session say little of it. session: as in `plan`; how: more of `simulate`."""
+    rest = session | how
+    scored = simulate(**rest | {"minutes": test_minutes, "take": 1})
+    whole = longer(simulate(**rest), scored, "test")
+    if times == 1:
+        return whole
+    extra = {"minutes": (times - 1) * session["minutes"], "take": 2}
+    return longer(whole, simulate(**rest | extra), "train")
