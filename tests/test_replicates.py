@@ -31,16 +31,18 @@ def test_shifted_spikes_are_as_many_and_say_something_else(brief):
     assert abs(np.corrcoef(*binned)[0, 1]) < 0.3
 
 
-def test_more_trials_are_behind_the_recording_and_to_learn_from(brief):
+def test_more_trials_are_behind_the_recording_to_learn_from_or_to_be_scored_on(brief):
     more = simulate(minutes=2.0, take=1, **UNITS)
-    long = replicates.longer(brief, more)
-    assert long.duration == pytest.approx(180.0)
-    assert len(long.spike_times) == len(brief.spike_times) + len(more.spike_times)
-    assert (np.diff(long.behavior["cursor"]["timestamps"]) > 0).all()
-    for split in ("valid", "test"):
-        assert np.array_equal(long.splits[split], brief.splits[split])
-    assert contains(long.splits["train"], np.array([61.0, 120.0, 179.0])).all()
-    assert len(long.intervals["trials"]) > len(brief.intervals["trials"])
+    for split, other in (("train", "test"), ("test", "train")):
+        long = replicates.longer(brief, more, split)
+        assert long.duration == pytest.approx(180.0)
+        assert len(long.spike_times) == len(brief.spike_times) + len(more.spike_times)
+        assert (np.diff(long.behavior["cursor"]["timestamps"]) > 0).all()
+        for same in ("valid", other):
+            assert np.array_equal(long.splits[same], brief.splits[same])
+        trials = more.intervals["trials"] + 60.0
+        assert contains(long.splits[split], trials.mean(1)).all()
+        assert len(long.intervals["trials"]) > len(brief.intervals["trials"])
 
 
 def test_a_budget_bounds_the_first_round_too():
@@ -56,8 +58,23 @@ def test_a_session_with_more_trials_keeps_those_it_is_scored_on():
     plan = replicates.plan(5, setup)
     assert [one["day"] for one in plan["new day"]] == [2] and plan["new animal"][0]["seed"] == 5
     for what in (plan["new day"][0], plan["new animal"][0]):
-        one, long = simulate(**what), replicates.more(what, 3)
-        assert long.duration == pytest.approx(3 * one.duration)
-        assert np.array_equal(long.spike_times[: len(one.spike_times)], one.spike_times)
+        one, scored, long = simulate(**what), *(replicates.more(what, k, 2.0) for k in (1, 3))
+        assert scored.duration == pytest.approx(one.duration + 120)
+        assert long.duration == pytest.approx(3 * one.duration + 120)
+        assert np.array_equal(scored.splits["train"], one.splits["train"])
+        # most of the two minutes are trials, and one in ten of those of the session itself
+        assert np.diff(scored.splits["test"]).sum() > 60
+        n = len(scored.spike_times)
+        assert np.array_equal(long.spike_times[:n], scored.spike_times)
         for split in ("valid", "test"):
-            assert np.array_equal(long.splits[split], one.splits[split])
+            assert np.array_equal(long.splits[split], scored.splits[split])
+
+
+def test_labelled_trials_are_none_of_those_that_are_scored():
+    setup = replace(profile.load().evidence, units=(6, 9), minutes=1.0, test_minutes=1.0, days=1)
+    (one,) = replicates.simulate_species(5, setup)["new day"]
+    for n in ("all", 5):
+        short = lab.labelled(one, n, 1.0, 0)
+        for split in ("train", "valid"):
+            assert not contains(short.splits["test"], short.splits[split].mean(1)).any()
+            assert short.splits[split].max() <= 60.0
