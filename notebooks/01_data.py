@@ -196,3 +196,16 @@ plt.show()
 
 # %% [markdown]
 # *Left: mean firing rates of all pretraining units. Right: units per session.*
+#
+# ## 1.6 How near is this to a real cortex?
+#
+# The simulated sessions beside real recordings of motor cortex, from
+# [17_cortex](17_cortex.ipynb), which says how each number is taken. The simulator was not changed
+# after this comparison.
+
+# %%
+pd.read_csv(plotting.FIGURES / "data/cortex.csv").fillna("").set_index("what")
+
+# %% [markdown]
+# *Median over sessions (10 to 90 %). Real recordings are named so; the simulated species are in no
+# result.*
