@@ -10,7 +10,7 @@
 #
 # This notebook trains one model, a row of `models` in `params.yaml`: the two of the paper's
 # Table 2 (`poyo_mp`: the sessions of one source of data; `poyo_1`: of all sources), smaller and
-# deeper ones and ones that saw less, for its scaling figure, and ones that saw one task only.
+# larger ones and ones that saw less, for its scaling figure, and ones that saw one task only.
 # Held-out sessions are for [05_adapt](05_adapt.ipynb). Add a row and its name in `runs`, and
 # `dvc repro` trains it.
 

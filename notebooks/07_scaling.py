@@ -110,7 +110,7 @@ plt.show()
 # off its figure. The rows are of different data and are not comparable in height.*
 #
 # Mind the budget: all multi-session models are trained for the same number of steps, so a model of
-# a third of the sessions sees each of them three times as often, and a deeper one is further from
+# a third of the sessions sees each of them three times as often, and a larger one is further from
 # the end of its training. The paper trains each until nothing more happens.
 #
 # ## 7.2 What a new session costs (Figure 4)

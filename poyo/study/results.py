@@ -218,7 +218,7 @@ def by_session(scores, scaling, efficiency: pd.DataFrame) -> pd.DataFrame:
     rows = pd.concat(parts).rename(columns={"session_id": "session"})
     rows["trials"] = [n if n == "all" else int(n) for n in rows.trials.fillna("all")]
     new = np.where(rows.column.isin(NEW_ANIMAL), "new animal", "new day")
-    rows = rows.assign(unit=rows.session, role=rows.role.fillna(pd.Series(new, rows.index)))
+    rows = rows.assign(unit=rows.session, role=np.where(rows.role.isna(), new, rows.role))
     return rows[["unit", "role", "session", "method", "trials", "r2"]]
 
 
