@@ -226,7 +226,9 @@ for row in claims.itertuples():
         }
     )
 where = f"{corpus}, {replicates.unit.nunique()} {units}, profile `{params.profile}`"
-caption = f"*Here: {where}: mean [95 % interval over {units}].*"
+asked = claims.drop(results.CONTROL, errors="ignore").verdict
+decided = f"{(asked != results.NOT_RESOLVED).sum()} of the {len(asked)} claims are decided"
+caption = f"*Here: {where}: mean [95 % interval over {units}]. {decided}.*"
 Markdown(plotting.markdown(rows, "claims", caption))
 
 # %%
