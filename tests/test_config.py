@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from poyo import ROOT
 from poyo.config import ConfigError, EmbeddingRecipe, Recipe, Windows, read_yaml
-from poyo.model import SIZES
+from poyo.model import POYO, SIZES
 from poyo.study import profile
 from poyo.study.profile import LFADSNetwork, Network
 
@@ -48,7 +48,12 @@ def keys(tree, where="") -> set[str]:
 def test_every_profile_is_read_and_its_sizes_are_known(path):
     params = profile.load(path)
     assert params.profile == ("laptop" if path.stem == "params" else path.stem)
-    named = {params.size, *params.speed.sizes, *(row.size for row in params.models.values())}
+    named = {
+        params.size,
+        params.evidence.size,
+        *params.speed.sizes,
+        *(row.size for row in params.models.values()),
+    }
     assert named <= set(SIZES)
 
 
@@ -57,12 +62,22 @@ def test_every_profile_has_the_same_keys(path):
     assert keys(read_yaml(path)) == keys(TREE)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_model_named_by_its_depth_has_it(path):
-    rows = profile.load(path).models
+def test_a_model_named_by_its_depth_has_it():
+    rows = profile.load(ROOT / "profiles/paper.yaml").models
     depths = {name: SIZES[row.size].depth for name, row in rows.items() if "depth" in name}
     assert len(depths) == 2
     assert all(name == f"mp_depth{depth}" for name, depth in depths.items())
+
+
+def test_the_largest_model_is_ten_times_the_smallest():
+    rows = profile.load().models
+    count = {}
+    for name in ("mp_tiny", "poyo_mp", "mp_large"):
+        model = POYO(size=SIZES[rows[name].size], units=1, sessions=1)
+        count[name] = sum(p.numel() for p in model.parameters())
+    tiny, middle, large = count.values()
+    assert tiny < middle < large and large > 10 * tiny
+    assert len({rows[name].recipe.steps for name in count}) == 1
 
 
 def test_the_papers_profile_has_the_papers_numbers():
@@ -134,9 +149,9 @@ def test_a_method_tries_its_own_rates_first():
     adapt = profile.load().adapt
     assert adapt.grid("finetune")[0] == adapt.finetune
     tried = [(r.lr, r.embedding_lr) for r in adapt.grid("single_session")]
-    assert tried == [(2e-2, 2e-2), (1e-2, 1e-2), (1e-2, 2e-2)]
+    assert tried == [(1e-2, 1e-2), (2e-2, 2e-2), (1e-2, 2e-2)]
     rates = [r.embedding_lr for r in adapt.grid("unit_identification")]
-    assert rates == [2e-2, 1e-2, 4e-2]
+    assert rates == [1e-1, 2e-2, 5e-2]
 
 
 def test_every_row_of_table_2_tries_as_many_configurations():
