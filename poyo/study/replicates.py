@@ -76,8 +76,8 @@ def longer(recording: Recording, more: Recording, split: str) -> Recording:
     for name, series in recording.behavior.items():
         later = more.behavior[name] | {"timestamps": more.behavior[name]["timestamps"] + begin}
         behavior[name] = {key: np.concatenate([series[key], later[key]]) for key in series}
-    there = more.intervals
-    spans = {name: joined(rows, there[name]) for name, rows in recording.intervals.items()}
+    none, (here, there) = np.empty((0, 2)), (recording.intervals, more.intervals)
+    spans = {n: joined(here.get(n, none), there.get(n, none)) for n in here | there}
     part = more.domain if split == "train" else there["trials"]
     return replace(
         recording,
