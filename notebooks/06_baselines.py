@@ -33,7 +33,8 @@ corpus = sources.load_corpus(ROOT / "runs/data")
 # %% [markdown]
 # ## 6.1 Choosing fairly
 #
-# Networks have dials, and who turns them longer wins. So every network, POYO's too, could try
+# A network has many settings, and the one whose settings were searched for longest tends to win.
+# So every network, POYO's too, could try
 # equally many configurations, on other simulated species than this one
 # ([15_tuning](15_tuning.ipynb)). What was best there on validation trials stands first in its list
 # in `params.yaml`, and is used here for every session; no test trial was looked at, and no session
@@ -102,9 +103,9 @@ table = scores.pivot_table(index="method", columns="role", values="r2", sort=Fal
 table.round(3).astype(object).fillna("")
 
 # %% [markdown]
-# *R² on test trials, mean over sessions and seeds.* The Wiener filter is linear; what the
-# MLP and the GRU win is the nonlinearity of the neurons. What other sessions could have taught is
-# left to win for all of them.
+# *R² on test trials, mean over sessions and seeds.* The Wiener filter is linear; what the MLP and
+# the GRU win over it is due to neurons that do not answer linearly to movement. None of these
+# methods can use what other sessions could have taught it: that is what pretraining is for.
 
 # %%
 folder = ROOT / "runs/baselines"
