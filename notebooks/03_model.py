@@ -242,7 +242,7 @@ table.assign(parameters=[f"{counts[n]:,}" for n in table["size"]])
 # %% [markdown]
 # *The sizes in `poyo/model.py`, counted without unit and session embeddings; the paper's names
 # 3.8M and 7.4M count them. Heads are always 64 wide, so attention is wider inside than the vectors
-# it reads. `laptop` and `smoke` are ours.*
+# it reads. Those without a number in their name, and `laptop-4`, are ours.*
 #
 # ## 3.7 What it costs
 #

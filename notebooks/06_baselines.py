@@ -34,11 +34,10 @@ corpus = sources.load_corpus(ROOT / "runs/data")
 # ## 6.1 Choosing fairly
 #
 # A network has many settings, and the one whose settings were searched for longest tends to win.
-# So every network, POYO's too, could try
-# equally many configurations, on other simulated species than this one
-# ([15_tuning](15_tuning.ipynb)). What was best there on validation trials stands first in its list
-# in `params.yaml`, and is used here for every session; no test trial was looked at, and no session
-# of this page.
+# So every network, POYO's too, could try equally many configurations, on other simulated species
+# than this one ([15_tuning](15_tuning.ipynb)). What was best there on validation trials stands
+# first in its list in `params.yaml`, and is used here for every session; no test trial was looked
+# at, and no session of this page.
 #
 # The same rule holds within a training, POYO's and everyone's: every so many steps, and after the
 # last, a network is validated, and the weights that were best are kept. Best is the R² on the
