@@ -1,6 +1,11 @@
 # %% [markdown]
 # # 5. New days, new animals
 #
+# > **Question.** What does a pretrained network bring to a day, or an animal, that it has never
+# > seen?\
+# > **In the paper:** section 2.5, Table 2 and Figure 4.\
+# > **Cost** on two CPU cores: eight minutes.
+#
 # The network of [04_pretrain](04_pretrain.ipynb) is given sessions it has never seen: a new day of
 # a known animal, and an animal that was not in the training set at all, in two tasks. The unit
 # embedding, the table with one vector (a row) per neuron, has no rows for their neurons. There are
@@ -220,3 +225,7 @@ folder.mkdir(parents=True, exist_ok=True)
 files = {"scores": pd.concat([scores, transfer]), "curves": curves, "few": few}
 for name, rows in files.items():
     rows.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+
+# %% [markdown]
+# Next: [06_baselines](06_baselines.ipynb) decodes the same trials by the methods that a laboratory
+# would use otherwise.

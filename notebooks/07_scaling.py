@@ -1,6 +1,11 @@
 # %% [markdown]
 # # 7. Scaling, and what adapting costs
 #
+# > **Question.** Do a larger model and more sessions decode better, and what does a new session
+# > cost?\
+# > **In the paper:** Figures 3 and 4.\
+# > **Cost** on two CPU cores: some ten seconds; it reads what other pages computed.
+#
 # The paper's Figures 3 and 4, from the small files in `figures/data`; nothing is trained here.
 # Two questions. Does a larger model, or one that saw more sessions, decode better? And how many
 # gradient steps and how many labelled trials does a new session cost?
@@ -210,3 +215,6 @@ pd.DataFrame(rows).set_index("labelled trials")
 # %% [markdown]
 # *Paired differences of test R², with their 95 % interval over the units of replication. What may
 # be claimed of them stands in [11_results](11_results.ipynb).*
+#
+# Next: [08_embeddings](08_embeddings.ipynb) looks into what was learned about
+# neurons and sessions.

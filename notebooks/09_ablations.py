@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 9. What each part is for
 #
+# > **Question.** Which parts of the model does a short training need?\
+# > **In the paper:** no table; section 2 describes the parts.\
+# > **Cost** on two CPU cores: eight minutes.
+#
 # A part of a model earns its place when the model is worse without it. Here POYO is trained
 # again and again from scratch, on the same few sessions, the same steps, the same seeds, each time
 # with one thing taken away or changed, and decodes the same test trials.
@@ -125,3 +129,6 @@ plt.show()
 folder = ROOT / "runs/ablations"
 folder.mkdir(parents=True, exist_ok=True)
 scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")
+
+# %% [markdown]
+# Next: [11_results](11_results.ipynb) gathers every table and judges the paper's claims.

@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 11. Results
 #
+# > **Question.** Which of the paper's claims hold on this corpus, and how sure is that?\
+# > **In the paper:** Table 2, Figures 3 to 5 and its four questions.\
+# > **Cost** on two CPU cores: some ten seconds; it reads what other pages computed.
+#
 # Every table and every claim, from the small files in `figures/data` that `dvc repro` collected.
 # Nothing is trained here. Which corpus the numbers come from stands under each of them: **on the
 # simulated default they are not the paper's results and cannot be compared with them in height**,
@@ -297,3 +301,5 @@ for verdict, some in primary.groupby("verdict", sort=False):
 # %% [markdown]
 # Where a claim is not resolved or contradicted, mind the budget: the `laptop` profile trains some
 # hundreds of steps on sessions of minutes, on two cores; the paper trains for days on eight GPUs.
+#
+# Next: [12_your_recording](12_your_recording.ipynb) does all this with a recording of your own.
