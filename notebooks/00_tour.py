@@ -1,6 +1,10 @@
 # %% [markdown]
 # # Five minutes with POYO
 #
+# > **Question.** What does a decoder gain from having been trained on other animals?\
+# > **In the paper:** the idea of Figure 1, and unit identification (section 2.5).\
+# > **Cost** on two CPU cores: half a minute, once a network is pretrained.
+#
 # A decoder turns the activity of neurons into a movement. The usual decoder is built for one
 # session: it expects the same neurons in the same order, and the next day it is useless.
 # POYO (Azabou et al., NeurIPS 2023) is one network for many sessions and many animals. It reads

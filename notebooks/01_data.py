@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 1. The recordings
 #
+# > **Question.** What is in a recording, and how near do the simulated ones come to real ones?\
+# > **In the paper:** Table 1, the data sets.\
+# > **Cost** on two CPU cores: twenty seconds.
+#
 # A recording session is what a lab takes home from one day with one animal: the times at which
 # each of some dozens of neurons fired, and what the hand did meanwhile. This notebook builds the
 # corpus that everything else uses, and looks at it.
@@ -209,3 +213,5 @@ pd.read_csv(plotting.FIGURES / "data/cortex.csv").fillna("").set_index("what")
 # %% [markdown]
 # *Median over sessions (10 to 90 %). Real recordings are named so; the simulated species are in no
 # result.*
+#
+# Next: [02_tokens](02_tokens.ipynb) turns a second of such a session into tokens.

@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 2. Every spike is a token
 #
+# > **Question.** How does a second of spikes become something that a transformer can read?\
+# > **In the paper:** section 2.1 and the left half of Figure 1.\
+# > **Cost** on two CPU cores: a quarter of a minute.
+#
 # A transformer reads a set of **tokens**: vectors, each of which stands for one thing. In a text,
 # that is a piece of a word. POYO takes the most direct choice for a recording: one token per spike
 # (paper, section 2.1). A token says three things:

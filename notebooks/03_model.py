@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 3. A PerceiverIO over time
 #
+# > **Question.** How does one network of fixed size turn any number of spikes into movement?\
+# > **In the paper:** section 2.2, the right half of Figure 1.\
+# > **Cost** on two CPU cores: a quarter of a minute, once a network is pretrained.
+#
 # [02_tokens](02_tokens.ipynb) turned one second of recording into a set of tokens. The network has
 # to turn that set, of any size, into a velocity at any moment. It does so in three steps
 # (PerceiverIO, Jaegle et al. 2021; paper, section 2.2):
@@ -242,7 +246,7 @@ table.assign(parameters=[f"{counts[n]:,}" for n in table["size"]])
 # %% [markdown]
 # *The sizes in `poyo/model.py`, counted without unit and session embeddings; the paper's names
 # 3.8M and 7.4M count them. Heads are always 64 wide, so attention is wider inside than the vectors
-# it reads. `laptop` and `smoke` are ours.*
+# it reads. Those without a number in their name, and `laptop-4`, are ours.*
 #
 # ## 3.7 What it costs
 #

@@ -1,6 +1,11 @@
 # %% [markdown]
 # # 4. Pretraining: one model for every session
 #
+# > **Question.** Can one network decode many sessions whose neurons were never matched to each
+# > other?\
+# > **In the paper:** Figure 2, and the first of its four questions.\
+# > **Cost** on two CPU cores: one to three minutes for each model.
+#
 # A classical decoder belongs to one session: its weights are tied to that day's neurons, in that
 # day's order. POYO's network is tied to none. All that knows about *which* neurons were recorded
 # are the rows of the unit embedding, one per neuron; attention, feed-forwards and readout are
@@ -138,3 +143,6 @@ for decoder, _, _ in [] if row.alone else fits:
     decoder.save(folder / f"decoder-{decoder.about['seed']}.pt")
 history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
 plotting.csv(scores, f"pretrain/{model}")
+
+# %% [markdown]
+# Next: [05_adapt](05_adapt.ipynb) takes this network to days and animals that it has never seen.

@@ -1,9 +1,15 @@
 # %% [markdown]
 # # 5. New days, new animals
 #
-# The network of [04_pretrain](04_pretrain.ipynb) meets sessions it has never seen: a new day of a
-# known animal, and an animal that was not in the training set at all, in two tasks. Their neurons
-# have no rows in the unit embedding. There are three ways on:
+# > **Question.** What does a pretrained network bring to a day, or an animal, that it has never
+# > seen?\
+# > **In the paper:** section 2.5, Table 2 and Figure 4.\
+# > **Cost** on two CPU cores: eight minutes.
+#
+# The network of [04_pretrain](04_pretrain.ipynb) is given sessions it has never seen: a new day of
+# a known animal, and an animal that was not in the training set at all, in two tasks. The unit
+# embedding, the table with one vector (a row) per neuron, has no rows for their neurons. There are
+# three ways on:
 #
 # 1. **Unit identification.** Freeze the network; draw rows for the new units and the new session
 #    and learn only those, from the session's labelled trials. The network keeps what it knows
@@ -119,7 +125,7 @@ scores.pivot_table(index=["column", "session_id"], columns="method", values="r2"
 # *R² of the test trials, mean over seeds.* The first three columns of the paper's Table 2 ask
 # increasingly hard questions: the same animal on a new day, a new animal, a new animal in a less
 # stereotyped task. The last two change the rig: more units, behaviour at 1 kHz, and a task (a
-# maze) or a way of recording that only `poyo_1` has met.
+# maze) or a way of recording that only `poyo_1` has been trained on.
 #
 # ## 5.3 How fast
 #
@@ -219,3 +225,7 @@ folder.mkdir(parents=True, exist_ok=True)
 files = {"scores": pd.concat([scores, transfer]), "curves": curves, "few": few}
 for name, rows in files.items():
     rows.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+
+# %% [markdown]
+# Next: [06_baselines](06_baselines.ipynb) decodes the same trials by the methods that a laboratory
+# would use otherwise.

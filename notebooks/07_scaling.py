@@ -1,6 +1,11 @@
 # %% [markdown]
 # # 7. Scaling, and what adapting costs
 #
+# > **Question.** Do a larger model and more sessions decode better, and what does a new session
+# > cost?\
+# > **In the paper:** Figures 3 and 4.\
+# > **Cost** on two CPU cores: some ten seconds; it reads what other pages computed.
+#
 # The paper's Figures 3 and 4, from the small files in `figures/data`; nothing is trained here.
 # Two questions. Does a larger model, or one that saw more sessions, decode better? And how many
 # gradient steps and how many labelled trials does a new session cost?
@@ -126,6 +131,7 @@ COLORS = {
     "MLP": "C4",
     "Wiener filter": "0.45",
 }
+PAPER = "C3"
 STEPS = {
     "single_session": "from scratch",
     "poyo_mp_unit_identification": "unit identification",
@@ -155,6 +161,9 @@ frozen = steps[steps.method == "poyo_mp_unit_identification"]["x"].max()
 for method, name in STEPS.items():
     table = steps[steps.method == method].pivot_table(index="x", columns="session_id", values="r2")
     curve(axes[0], table, COLORS[name], frozen if method == "poyo_mp_finetune" else 0)
+end = axes[0].get_xlim()[1]
+for r2 in paper.UNIT_IDENTIFICATION.values():
+    axes[0].plot(list(r2), list(r2.values()), "--", color=PAPER, lw=1)
 met = evidence[evidence.role != "pretraining"]
 trials = [*dict.fromkeys(n for n in met.trials if n != "all"), "all"]
 for i, (method, name) in enumerate(TRIALS.items()):
@@ -168,34 +177,23 @@ for i, (method, name) in enumerate(TRIALS.items()):
     axes[1].errorbar(
         x, found[:, 0], yerr=np.abs(spread), fmt="o-", ms=3, capsize=2, color=COLORS[name]
     )
-axes[0].set(xlabel="gradient step", ylabel="R²", ylim=(-0.1, 1))
+axes[0].set(xlabel="gradient step", ylabel="R²", xlim=(0, end), ylim=(-0.1, 1))
 axes[0].set_title(f"validation, {steps.session_id.nunique()} held-out sessions")
 axes[1].set_title(f"test, {units}")
 axes[1].set_xticks(range(len(trials)), trials)
 axes[1].set_xlabel("labelled trials to learn from")
 handles = [plt.Line2D([], [], color=color, label=name) for name, color in COLORS.items()]
-fig.legend(handles=handles, loc="outside lower center", ncols=5)
+theirs = "unit identification, the paper's two sessions (test)"
+handles += [plt.Line2D([], [], color=PAPER, ls="--", label=theirs)]
+fig.legend(handles=handles, loc="outside lower center", ncols=3)
 plotting.save(fig, "efficiency")
 plt.show()
 
 # %% [markdown]
 # *Left, thin: every session of the one species of the other pages (seeds averaged); thick: their
-# mean, shaded: its 95 % interval. Right: mean over the replicates, the held-out sessions of each
+# mean, shaded: its 95 % interval; dashed: what the paper's interactive figure shows of two of its
+# sessions that POYO-1 meets. Right: mean over the replicates, the held-out sessions of each
 # averaged, and its 95 % interval.*
-#
-# The paper's own curves, from the interactive figure on the authors' page: unit identification of
-# two sessions by POYO-1.
-
-# %%
-fig, ax = plt.subplots(figsize=(3.6, 2.2))
-for session, r2 in paper.UNIT_IDENTIFICATION.items():
-    ax.plot(list(r2), list(r2.values()), "o-", ms=3, label=session)
-ax.set(xlabel="gradient step", ylabel="test R²", ylim=(-0.1, 1))
-ax.legend(loc="lower right")
-plt.show()
-
-# %% [markdown]
-# *As the paper reports; not ours.*
 
 # %%
 rows = []
@@ -217,3 +215,6 @@ pd.DataFrame(rows).set_index("labelled trials")
 # %% [markdown]
 # *Paired differences of test R², with their 95 % interval over the units of replication. What may
 # be claimed of them stands in [11_results](11_results.ipynb).*
+#
+# Next: [08_embeddings](08_embeddings.ipynb) looks into what was learned about
+# neurons and sessions.

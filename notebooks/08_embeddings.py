@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 8. What the embeddings learned
 #
+# > **Question.** What has the network found out about each neuron and each session by itself?\
+# > **In the paper:** Figure 5.\
+# > **Cost** on two CPU cores: some ten seconds.
+#
 # All that POYO knows about *which* neurons it hears, and in which session, are two tables of
 # vectors: a row per unit and a row per session. Nobody tells it where a unit sits, what it is
 # tuned to, or which sessions belong to the same animal. This is the paper's Figure 5, and one step
@@ -176,3 +180,5 @@ plt.show()
 # *Left: session embeddings, colour: animal, marker: task (o center-out, □ random target, △ maze).
 # Middle: unit embeddings, coloured by the direction the unit prefers. Right: the preferred
 # direction read linearly from the row of a unit, sessions held out. First seed.*
+#
+# Next: [09_ablations](09_ablations.ipynb) takes one part of the model away at a time.

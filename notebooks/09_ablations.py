@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 9. What each part is for
 #
+# > **Question.** Which parts of the model does a short training need?\
+# > **In the paper:** no table; section 2 describes the parts.\
+# > **Cost** on two CPU cores: eight minutes.
+#
 # A part of a model earns its place when the model is worse without it. Here POYO is trained
 # again and again from scratch, on the same few sessions, the same steps, the same seeds, each time
 # with one thing taken away or changed, and decodes the same test trials.
@@ -74,7 +78,7 @@ print(f"{study.steps} steps of {study.batch_size} windows for each of {len(ablat
 # About the last: **simulated spikes have no secret in their fine timing.** In the simulation a
 # unit's rate is given every 10 ms (and linear between), and spikes are drawn from it by a renewal
 # process, on no grid. So 1 ms of jitter or bins of 5 ms destroy next to nothing; a difference
-# there is the luck of a training run: it is *the yardstick for all other differences*. At 100 ms
+# there is the luck of a training run, and so *the yardstick for all other differences*. At 100 ms
 # the rates themselves are smeared. Whether real cortex says more in milliseconds cannot be asked
 # of this corpus; with `corpus: poyo_mp` the same page asks it.
 
@@ -118,9 +122,13 @@ plt.show()
 # %% [markdown]
 # *Bars: mean over sessions; circles: each session. Grey: by how much 1 ms of jitter or bins of
 # 5 ms, which take next to nothing away, changed R² (mean size over sessions, the larger of both).
-# That is a rough yardstick, from two trainings; a difference not well beyond it is none.*
+# That is a rough yardstick, from two trainings: a difference that is not clearly larger than this
+# may well be chance.*
 
 # %%
 folder = ROOT / "runs/ablations"
 folder.mkdir(parents=True, exist_ok=True)
 scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")
+
+# %% [markdown]
+# Next: [11_results](11_results.ipynb) gathers every table and judges the paper's claims.

@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 10. How fast
 #
+# > **Question.** How fast is this code beside the authors' own, and how fast could it be at most?\
+# > **In the paper:** no counterpart.\
+# > **Cost** on two CPU cores: some twenty minutes, when asked for.
+#
 # Every number here is ours beside the field's own package, `torch_brain`: its model, dataset,
 # sampler, tokenizer and collate, and its training recipe. Both run in this one process on the same
 # data, in turn, stretch by stretch; what counts is the **ratio** of the two, and how far ours is

@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 11. Results
 #
+# > **Question.** Which of the paper's claims hold on this corpus, and how sure is that?\
+# > **In the paper:** Table 2, Figures 3 to 5 and its four questions.\
+# > **Cost** on two CPU cores: some ten seconds; it reads what other pages computed.
+#
 # Every table and every claim, from the small files in `figures/data` that `dvc repro` collected.
 # Nothing is trained here. Which corpus the numbers come from stands under each of them: **on the
 # simulated default they are not the paper's results and cannot be compared with them in height**,
@@ -230,8 +234,9 @@ for row in claims.itertuples():
         }
     )
 where = f"{corpus}, {replicates.unit.nunique()} {units}, profile `{params.profile}`"
-asked = claims.drop(results.CONTROL, errors="ignore").verdict
-decided = f"{(asked != results.NOT_RESOLVED).sum()} of the {len(asked)} claims are decided"
+primary = claims.drop(results.CONTROL, errors="ignore")
+decided = (primary.verdict != results.NOT_RESOLVED).sum()
+decided = f"{decided} of the {len(primary)} claims are decided"
 caption = f"*Here: {where}: mean [95 % interval over {units}]. {decided}.*"
 Markdown(plotting.markdown(rows, "claims", caption))
 
@@ -286,5 +291,15 @@ pd.DataFrame(rows).set_index("claim")
 # %% [markdown]
 # *Exploratory: one simulated species, mean [95 % interval over sessions].*
 #
+# ## 11.6 What was found
+
+# %%
+for verdict, some in primary.groupby("verdict", sort=False):
+    print(f"{verdict.capitalize()} ({len(some)} of {len(primary)}):")
+    print("\n".join(f"- {paper.CLAIMS[claim][0]}." for claim in some.index))
+
+# %% [markdown]
 # Where a claim is not resolved or contradicted, mind the budget: the `laptop` profile trains some
 # hundreds of steps on sessions of minutes, on two cores; the paper trains for days on eight GPUs.
+#
+# Next: [12_your_recording](12_your_recording.ipynb) does all this with a recording of your own.

@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 12. Your own recording
 #
+# > **Question.** How well can my own recording be decoded, and how do I use the decoder?\
+# > **In the paper:** the single-session model of Table 2.\
+# > **Cost** on two CPU cores: three minutes on the example.
+#
 # One recording in, a decoder and its score out: the same tokens, model and training as everywhere
 # else. As rendered here it runs on a small simulated session. On yours:
 #
@@ -232,3 +236,7 @@ print(f"{readout.quantity}: POYO test R² {decoded.r2:.3f}, Wiener filter {filte
 print(f"decoder: {file}; in Python:")
 print("    from poyo.decoder import Decoder")
 print(f'    decoder = Decoder.load("{file}")')
+
+# %% [markdown]
+# Next: [13_your_lab](13_your_lab.ipynb) asks what one decoder for a whole folder of
+# recordings brings.

@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 14. One replicate of the evidence
 #
+# > **Question.** What do one simulated species and all that was trained on it say to each claim?\
+# > **In the paper:** its four questions, asked anew of every species.\
+# > **Cost** on two CPU cores: five minutes for each species.
+#
 # A claim about a method needs more than one corpus: two trainings on the same simulated animals
 # share everything that was peculiar to those animals. So the claims of
 # [11_results](11_results.ipynb) rest on *replicates*. In each of them everything is drawn anew:
@@ -136,3 +140,6 @@ scores.pivot_table(index="method", columns=["role", "trials"], values="r2", sort
 
 # %%
 results.measures(scores).round(3)
+
+# %% [markdown]
+# Next: [11_results](11_results.ipynb) puts the species together and judges the claims.

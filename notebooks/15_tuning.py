@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 15. What was tuned, and where
 #
+# > **Question.** Which configurations were tried, for whom, and on what data?\
+# > **In the paper:** no counterpart.\
+# > **Cost** on two CPU cores: some fifteen minutes, when asked for.
+#
 # A method that is tuned on the sessions it is then scored on looks better than it is, and one that
 # is tuned for longer looks better than the others. So here is what was tuned: every method of the
 # paper's Table 2, POYO's ways of meeting a new session and the networks on counts alike, has as

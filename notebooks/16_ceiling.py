@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 16. The ceiling
 #
+# > **Question.** How much better could the held-out sessions be decoded at all?\
+# > **In the paper:** no counterpart.\
+# > **Cost** on two CPU cores: some twenty minutes, when asked for.
+#
 # How well could the new animals in [14_replicate](14_replicate.ipynb) be decoded at all? It is
 # asked of the session of each in which it reaches to random targets. Two limits stand above every
 # method. One is set by the *labels*: a session of three minutes says only so much about how its

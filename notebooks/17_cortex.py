@@ -1,6 +1,10 @@
 # %% [markdown]
 # # 17. How near is the simulated cortex to a real one?
 #
+# > **Question.** Is the simulated cortex anything like a real one?\
+# > **In the paper:** no counterpart.\
+# > **Cost** on two CPU cores: some fifteen minutes, when asked for.
+#
 # What the default corpus shows rests on a simulator. Here its sessions lie beside real recordings
 # of motor cortex: two monkeys that turn the wrist against a fixed handle (threshold crossings),
 # and one that reaches to random targets (sorted units). All are counted in the same bins and

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,11 @@ import torch
 
 from poyo.config import Windows
 from poyo.data.intervals import intervals
-from poyo.data.recording import Recording, RecordingError
+from poyo.data.recording import Recording, RecordingError, release
 from poyo.data.sources import RANDOM_TARGET, readout_of
 from poyo.evaluate import decode
 from poyo.model import POYO, SIZES
-from poyo.tokens import END, SPIKE, START, prepare, tokenize
+from poyo.tokens import END, MARK, SPIKE, START, find, prepare, tokenize
 from poyo.vocabulary import Vocabulary, VocabularyError, units_and_sessions
 
 WINDOWS = Windows(length=1.0, latent_step=0.125, eval_step=0.5, queries=1000)
@@ -318,3 +319,39 @@ def test_a_split_that_weighs_nothing_cannot_be_learned(simulated, prepared):
     session.check_learnable(intervals(9, 19))
     with pytest.raises(RecordingError, match=r"cursor\.vel and at .*cursor_outlier_segments"):
         session.check_learnable(intervals(11, 19))
+
+
+@pytest.mark.parametrize("n", [0, 1, 511, 512, 513, 2000])
+def test_a_search_by_marks_finds_what_a_search_finds(n):
+    rng = np.random.default_rng(n)
+    times = np.sort(rng.integers(0, 500, n) / 10)  # with ties
+    edges = [-1.0, 60.0, *rng.uniform(-1, 60, 200), *times[:300]]
+    found = find(times, times[::MARK].copy(), *edges)
+    assert found == times.searchsorted(edges).tolist()
+
+
+STATUS = Path("/proc/self/status")
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="this system does not say what is mapped")
+def test_pages_that_were_read_are_let_go_and_batches_stay_the_same(easy, tmp_path, monkeypatch):
+    def mapped() -> float:  # MiB
+        status = dict(row.split(":") for row in STATUS.read_text().splitlines())
+        return int(status["RssFile"].split()[0]) / 1024
+
+    easy(seconds=2000.0, units=20).save(tmp_path / "long.h5")
+    long = Recording.load(tmp_path / "long.h5")
+    session = prepare(long, readout_of(long), *units_and_sessions([long]))
+    size = (long.spike_times.nbytes + long.spike_units.nbytes) / 2**20
+    release()
+    before = mapped()
+    assert long.spike_times.sum() + long.spike_units.sum() > 0 and size > 10
+    assert mapped() - before > 0.9 * size
+    release()
+    assert mapped() - before < 0.1 * size
+
+    batches = []
+    for windows in (1, np.inf):
+        monkeypatch.setattr("poyo.tokens.MAPPED", windows)
+        batches.append(tokenize([session], np.zeros(3, int), np.array([0.0, 5.0, 1900.0]), 1.0))
+    assert all(torch.equal(batches[0][key], batches[1][key]) for key in batches[0])
