@@ -93,9 +93,10 @@ plt.show()
 # %% [markdown]
 # *Filled: mean over sessions; hollow: each session, seeds averaged, a grey line through the same
 # one; every panel has its own range. Red: what the paper reports for this row, on its recordings.
-# The last panel is of the species that the claims below rest on: hollow is a species, the session
-# in which its new animal reaches to random targets, and the dashed line their
-# [ceiling](16_ceiling.ipynb), what the best decoder reaches with 64 times the labelled trials.*
+# The last panel is of the species that the claims below rest on: hollow is a species, the sessions
+# of its new animal averaged. Where their [ceiling](16_ceiling.ipynb) has been computed, what the
+# best decoder reaches with 64 times the labelled trials, it is the dashed line, and only the
+# sessions with random targets are shown.*
 #
 # Every row but the Wiener filter could choose from equally many configurations, on other species
 # than this one ([15_tuning](15_tuning.ipynb)).
@@ -265,7 +266,8 @@ plt.show()
 #
 # How much is there to win? The way leads from a POYO that was trained on the session alone to the
 # ceiling of its labels ([16_ceiling](16_ceiling.ipynb)), in the new animals' random-target
-# sessions. Of that way pretraining covers:
+# sessions. What share of that way pretraining covers is printed here, once the ceiling has been
+# computed for the species above:
 
 # %%
 for method in ("unit_identification", "finetune") if len(ceiling) else ():
