@@ -48,6 +48,8 @@ ENVIRONMENT = {  # keeps a person's own settings from changing a result
 # The kernel warns of TCP at every start. What child processes and C libraries print, at any time,
 # goes straight to the terminal; captured, it would be on the page and twice on the terminal.
 KERNEL = ["--IPKernelApp.log_level=CRITICAL", "--IPKernelApp.capture_fd_output=False"]
+# nor does it tell of its own tasks that were waiting when it was asked to end
+KERNEL += ["--IPKernelApp.exec_lines=__import__('logging').getLogger('asyncio').setLevel(50)"]
 
 
 class NotebookError(ConfigError):
