@@ -203,8 +203,8 @@ pd.DataFrame(rows).set_index("column")
 # - **What was chosen where.** Recipes, budgets and the size of the corpus were chosen on the
 #   species in `evidence.development` and on real recordings, which are in no claim. In a
 #   replicate nothing is searched for, but the number of steps: validation trials end a training.
-# - **What was seen before.** Species 11 to 16 were run once, scored on the two or three test
-#   trials of each session: three of the eight claims were decided. Since then a session has three
+# - **What was seen before.** Species 11 to 16 were run once, scored on the half minute of test
+#   trials in each session: three of the eight claims were decided. Since then a session has three
 #   minutes more to be scored on, the model is smaller, and there are eight species, none of which
 #   had been simulated when this was written.
 # - **Collapse.** A training on all labelled trials that ends with a test R² below zero is

@@ -50,8 +50,8 @@ wrong = lab.limited(recipes, setup.budgets | {"pretrain": setup.control_steps})
 #
 # Three animals are known, two of them by two tasks. Held out are a later day of one of them and an
 # animal that no network has seen, in both tasks. A session has three minutes to learn from, and
-# three more of the same units to be scored on: the two or three test trials of so short a session
-# say little of it.
+# three more of the same units to be scored on: the half minute of test trials in so short a
+# session says little of it.
 
 # %%
 corpus = replicates.simulate_species(species, setup)

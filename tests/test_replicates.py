@@ -62,7 +62,7 @@ def test_a_session_with_more_trials_keeps_those_it_is_scored_on():
         assert scored.duration == pytest.approx(one.duration + 120)
         assert long.duration == pytest.approx(3 * one.duration + 120)
         assert np.array_equal(scored.splits["train"], one.splits["train"])
-        # most of the two minutes are trials, and one in ten of those of the session itself
+        # most of the two minutes are trials, beside the session's own test trials
         assert np.diff(scored.splits["test"]).sum() > 60
         n = len(scored.spike_times)
         assert np.array_equal(long.spike_times[:n], scored.spike_times)
