@@ -11,6 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "notebooks"))
 import pages
+from numpy.typing import ArrayLike
+from sphinx.util.typing import stringify_annotation
 
 TEXT_ALONE = "poyo.__main__", "poyo.study.bench"  # not imported: a command; needs [test]
 
@@ -19,6 +21,7 @@ html_theme = "furo"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 html_copy_source = html_show_copyright = False
 nb_execution_mode = "off"
+nb_render_markdown_format = "myst"  # of outputs: their tables, too
 nb_code_prompt_show, nb_code_prompt_hide = "Show the code", "Hide the code"
 myst_enable_extensions = ["dollarmath", "attrs_block"]
 myst_heading_anchors = 3
@@ -61,6 +64,12 @@ def docstring(app, what, name, thing, options, lines: list[str]) -> None:
     lines[:] = shown
 
 
+def signature(app, what, name, thing, options, arguments: str | None, returns) -> tuple | None:
+    """numpy's ArrayLike by its name, not as the seven types that it stands for."""
+    spelt = stringify_annotation(ArrayLike, "smart")
+    return (arguments.replace(spelt, "ArrayLike"), returns) if arguments else None
+
+
 def read(app, name: str, source: list[str]) -> None:
     if name.startswith("rendered/"):
         app.env.note_dependency(str(ROOT / "dvc.lock"))
@@ -74,3 +83,4 @@ def setup(app) -> None:
     app.connect("builder-inited", begin)
     app.connect("source-read", read)
     app.connect("autodoc-process-docstring", docstring)
+    app.connect("autodoc-process-signature", signature)

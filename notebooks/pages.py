@@ -12,12 +12,12 @@ import yaml  # reads the 80 kB of dvc.lock twenty times as fast as ruamel.yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY = "params", "code", "render"  # stages with which every page begins and ends
-LONG, TALL = 12, 30  # lines: more of code are folded, of an output scrolled
+LONG = 12  # more lines of code are folded
 
 
 def page(text: str, name: str) -> str:
-    """The notebook rendered/NAME.ipynb with its figures numbered, its long code folded and, in
-    place of its first line, a last section on where it comes from."""
+    """The notebook rendered/NAME.ipynb: figures numbered, long code folded, and where it comes
+    from in a last section instead of the first line."""
     nb = json.loads(text)
     banner, *cells = nb["cells"]
     figures, drawn = 0, None
@@ -32,9 +32,7 @@ def page(text: str, name: str) -> str:
             continue
         data = [output.get("data", {}) for output in cell["outputs"]]
         drawn = cell if any("image/png" in forms for forms in data) else drawn
-        tags = ["hide-input"] * (len(source.splitlines()) > LONG)
-        tags += ["scroll-output"] * any(len(d.get("text/plain", ())) > TALL for d in data)
-        cell["metadata"]["tags"] = tags
+        cell["metadata"]["tags"] = ["hide-input"] * (len(source.splitlines()) > LONG)
     foot = {"id": "foot", "cell_type": "markdown", "metadata": {}}
     (profile,) = re.findall(r"profile \*\*(\w+)", "".join(banner["source"]))
     foot["source"] = provenance(name, profile)
@@ -158,7 +156,7 @@ def draw(path: Path) -> None:
     rows: dict[int, list[str]] = {}
     for kind in needs:
         rows.setdefault(row(kind), []).append(kind)
-    figure = Figure(figsize=(5.6, 4.4))
+    figure = Figure(figsize=(5.6, 4.4), dpi=72)  # that of an SVG
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, 1), ylim=(-len(rows), 0))
     ax.axis("off")
     boxes, style = {}, {"boxstyle": "round,pad=0.35", "fc": "white", "ec": "0.4"}

@@ -49,7 +49,7 @@ def test_what_is_imported_is_declared_and_nothing_else():
     declared = {requirement.name for requirement in RUNTIME}
     # only tests and the bench install torch_brain, beside which it measures; NWB and the site
     # are extras
-    extras = {"torch_brain", "pynwb", "pyyaml"}
+    extras = {"torch_brain", "pynwb", "pyyaml", "sphinx"}
     assert imported("poyo", "notebooks") - extras == declared - RUN
     assert "torch_brain" in {requirement.name for requirement in TEST}
 
