@@ -3,6 +3,7 @@ and the drawing of the graph. Needs no Sphinx."""
 
 import ast
 import json
+import math
 import re
 import subprocess
 from functools import cache
@@ -156,11 +157,15 @@ def draw(path: Path) -> None:
     rows: dict[int, list[str]] = {}
     for kind in needs:
         rows.setdefault(row(kind), []).append(kind)
-    figure = Figure(figsize=(5.6, 4.4), dpi=72)  # that of an SVG
-    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, 1), ylim=(-len(rows), 0))
+    lines = []
+    for _, kinds in sorted(rows.items()):
+        each = math.ceil(len(kinds) / math.ceil(len(kinds) / 5))  # at most five fit beside another
+        lines += [kinds[i : i + each] for i in range(0, len(kinds), each)]
+    figure = Figure(figsize=(5.6, 0.73 * len(lines)), dpi=72)  # that of an SVG
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, 1), ylim=(-len(lines), 0))
     ax.axis("off")
     boxes, style = {}, {"boxstyle": "round,pad=0.35", "fc": "white", "ec": "0.4"}
-    for y, (_, kinds) in enumerate(sorted(rows.items())):
+    for y, kinds in enumerate(lines):
         above = {k: [boxes[o].get_position()[0] for o in needs[k]] or [1] for k in kinds}
         kinds.sort(key=lambda kind: sum(above[kind]) / len(above[kind]))  # fewer arrows cross
         for x, kind in enumerate(kinds):
