@@ -17,8 +17,10 @@ README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 TEST = [Requirement(text) for text in PROJECT["optional-dependencies"]["test"]]
+SITE = [Requirement(text) for text in PROJECT["optional-dependencies"]["site"]]
 RUN = {"jupyterlab", "ipykernel", "dvc"}  # programs, not imported
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "IPython": "ipython", "ruamel": "ruamel.yaml"}
+DISTRIBUTIONS["yaml"] = "pyyaml"
 
 
 def constraints() -> dict[str, str]:
@@ -36,7 +38,7 @@ def imported(*folders: str) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names.add(node.module.split(".")[0])
-    names -= {"poyo", *sys.stdlib_module_names}
+    names -= {"poyo", "pages", *sys.stdlib_module_names}
     return {DISTRIBUTIONS.get(name, name) for name in names}
 
 
@@ -45,15 +47,17 @@ def imported(*folders: str) -> set[str]:
 
 def test_what_is_imported_is_declared_and_nothing_else():
     declared = {requirement.name for requirement in RUNTIME}
-    # only tests and the bench install torch_brain, beside which it measures; NWB is an extra
-    assert imported("poyo", "notebooks") - {"torch_brain", "pynwb"} == declared - RUN
+    # only tests and the bench install torch_brain, beside which it measures; NWB and the site
+    # are extras
+    extras = {"torch_brain", "pynwb", "pyyaml", "sphinx"}
+    assert imported("poyo", "notebooks") - extras == declared - RUN
     assert "torch_brain" in {requirement.name for requirement in TEST}
 
 
 def test_the_tested_versions_are_those_declared_and_just_below_the_upper_bound():
     tested = constraints()
-    assert sorted(tested) == sorted(requirement.name for requirement in RUNTIME + TEST)
-    for requirement in RUNTIME + TEST:
+    assert sorted(tested) == sorted(requirement.name for requirement in RUNTIME + SITE + TEST)
+    for requirement in RUNTIME + SITE + TEST:
         version, bounds = tested[requirement.name], requirement.specifier
         assert version in bounds, requirement.name
         if {bound.operator for bound in bounds} == {"=="}:
@@ -92,6 +96,7 @@ def test_every_floor_and_the_data_files_are_installed():
 def test_the_commands_of_the_readme_are_there():
     assert "pip install -e . && dvc repro" in README
     assert 'pip install -e ".[test]" && pytest' in README
+    assert 'pip install -e ".[site]" && sphinx-build notebooks runs/site' in README
 
 
 @pytest.mark.parametrize("name", ["claims", "table2", "speed", "real"])
