@@ -15,6 +15,7 @@ import torch
 from . import ROOT, replacing
 from .closure import code_of
 from .config import EmbeddingRecipe, Windows
+from .data.recording import release
 from .distributed import rank
 from .model import Network
 from .tokens import Session
@@ -85,6 +86,7 @@ def path_of(
             digest.update(f"{array.dtype} {array.shape}".encode())
             for i in range(0, len(array), PIECE):  # a corpus need not fit in the memory
                 digest.update(array[i : i + PIECE].tobytes())
+        release()
         for name, spans in sorted((recording.splits | recording.intervals).items()):
             digest.update(name.encode() + spans.tobytes())
     return scratch_dir() / f"{digest.hexdigest()[:16]}.pt"

@@ -5,17 +5,21 @@ search, with no Python loop over spikes or units."""
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .data.intervals import contains
-from .data.recording import Recording, RecordingError
+from .data.recording import Recording, RecordingError, release
 from .data.sources import Readout
 from .vocabulary import Vocabulary
 
 SPIKE, START, END = 0, 1, 2  # rows of the token-type embedding
+MARK = 512  # times in a page of a file, 4 kB
+MAPPED = 2048  # windows, after which the pages of files that they were read from are let go
+_cut = 0  # windows since
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,6 +39,11 @@ class Session:
     @property
     def id(self) -> str:
         return self.recording.session_id
+
+    @cached_property
+    def marks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every MARK-th time of the spikes and of the samples, by which `find` reads one page."""
+        return self.recording.spike_times[::MARK].copy(), self.times[::MARK].copy()
 
     def weights(self, times: np.ndarray) -> np.ndarray:
         """(T,) float32 loss weight at `times`: the product over the intervals they are in."""
@@ -74,10 +83,13 @@ def prepare(
         warnings.warn(f"{session}: {what}; {cost}", stacklevel=2)
     edges, values = _weights(recording, readout)
     row, unit_rows = sessions.rows([recording.session_id])[0], units.rows(recording.unit_names)
-    return Session(
+    made = Session(
         recording=recording, readout=readout, row=int(row), unit_rows=unit_rows, times=times,
         target=target, weight_edges=edges, weight_values=values,
     )  # fmt: skip
+    made.marks  # noqa: B018  reads all pages of the times, once
+    release()
+    return made
 
 
 def _weights(recording: Recording, readout: Readout) -> tuple[np.ndarray, np.ndarray]:
@@ -100,11 +112,12 @@ def tokenize(sessions, which, starts, length, keep=None, queries=None) -> dict[s
     seconds from the window's start, input_mask (B, N) bool, session_index (B,), output_timestamps
     (B, Q), output_mask (B, Q) False for padding and for NaN samples, target (B, Q, D) over the
     readout's scale, weight (B, Q) 0 where masked, index (B, Q) the sample's row in its session."""
+    global _cut
     inputs, outputs = [], []
     for i, (s, start) in enumerate(zip(which, starts)):
         session = sessions[s]
         inputs.append(_tokens(session, start, length, None if keep is None else keep[i]))
-        lo, hi = session.times.searchsorted((start, start + length))
+        lo, hi = find(session.times, session.marks[1], start, start + length)
         rows = slice(lo, hi, max(1, -(-(hi - lo) // queries)) if queries else 1)
         times = np.asarray(session.times[rows])
         target = session.readout.normalize(np.asarray(session.target[rows], dtype=np.float64))
@@ -115,12 +128,23 @@ def tokenize(sessions, which, starts, length, keep=None, queries=None) -> dict[s
         outputs.append(row | {"index": np.arange(lo, hi, rows.step)})
     batch = _pad(inputs, multiple=8) | _pad(outputs)
     batch["session_index"] = torch.tensor([sessions[s].row for s in which])
+    _cut += len(inputs)  # threads may miscount, which does no harm
+    if _cut >= MAPPED:
+        _cut = 0
+        release()
     return batch
+
+
+def find(times: np.ndarray, marks: np.ndarray, *edges: float) -> list[int]:
+    """`times.searchsorted(edges)`, where marks = times[::MARK] are at hand: a binary search in a
+    mapped file reads a page at every turn."""
+    first = [MARK * max(0, int(k) - 1) for k in marks.searchsorted(edges)]
+    return [i + int(times[i : i + MARK].searchsorted(t)) for i, t in zip(first, edges)]
 
 
 def _tokens(session: Session, start: float, length: float, keep: np.ndarray | None) -> dict:
     recording, rows = session.recording, session.unit_rows
-    lo, hi = recording.spike_times.searchsorted((start, start + length))
+    lo, hi = find(recording.spike_times, session.marks[0], start, start + length)
     unit = np.asarray(recording.spike_units[lo:hi])
     time = np.asarray(recording.spike_times[lo:hi]) - start
     if keep is not None and not keep.all():

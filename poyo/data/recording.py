@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
+from weakref import WeakSet
 
 import h5py
 import numpy as np
@@ -21,6 +22,14 @@ from .intervals import contains, covered, dilate, intervals, step_of, subtract, 
 LONGEST = 1e7  # s, four months: more is no time in seconds, and would fill the disk
 FASTEST = 1e4  # Hz, of a unit in a bin
 TASKS = CO, RT, MAZE = "center_out_reaching", "random_target_reaching", "maze"  # the paper's
+_maps: WeakSet[mmap.mmap] = WeakSet()  # of the files whose recordings are in use
+
+
+def release() -> None:
+    """Let go of the pages of files that were read: they stay in the system's memory, from where
+    they come back quickly, and no longer count as this process', as a job's limit counts them."""
+    for pages in list(_maps):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 class RecordingError(ValueError):
@@ -364,6 +373,7 @@ class Recording:
                 domain=spans.pop("domain"), splits=splits, intervals=spans,
                 target=text("poyo", "target"), unit=text("poyo", "unit"),
             )  # fmt: skip
-        if hasattr(pages, "madvise"):  # the checks have read all of it, which counts as memory
-            pages.madvise(mmap.MADV_DONTNEED)
+        if hasattr(pages, "madvise"):
+            _maps.add(pages)
+            pages.madvise(mmap.MADV_DONTNEED)  # the checks have read all of it
         return recording
