@@ -3,6 +3,7 @@ Every step is a function of (seed, step) and the saved state, so a run that was 
 again ends with the same bytes as one that was not."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -41,18 +42,21 @@ def gradients(
     parts = threads.chunks(n, where)
     mine, sizes = distributed.share(parts), [p.numel() for p in learning]
     grads = torch.empty(len(mine), sum(sizes), device=where)
+    # a GPU holds what one part leaves for its gradient at a time; the others are cut meanwhile
+    turn = threading.Lock() if where.type == "cuda" else nullcontext()
 
     def of(i: int) -> tuple[float, float]:
         rows = mine[i]
         batch = {key: value.to(where) for key, value in part(rows).items()}
         # Paper: float32. Here: so on a CPU; a GPU multiplies in bfloat16, weights stay float32.
         half = torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda")
-        with seeded((*seed, rows.start), where), half:
-            prediction = model(**batch).float()
-        error = (prediction - batch["target"]).square().mean(-1)  # (b, Q)
-        error = (error * batch["weight"]).sum()
-        found = torch.autograd.grad(error, learning, materialize_grads=True)
-        torch.cat([grad.flatten() for grad in found], out=grads[i])
+        with turn:
+            with seeded((*seed, rows.start), where), half:
+                prediction = model(**batch).float()
+            error = (prediction - batch["target"]).square().mean(-1)  # (b, Q)
+            error = (error * batch["weight"]).sum()
+            found = torch.autograd.grad(error, learning, materialize_grads=True)
+            torch.cat([grad.flatten() for grad in found], out=grads[i])
         return error.item(), batch["weight"].sum().item()
 
     sums = distributed.gather(threads.run(of, range(len(mine))))
