@@ -207,6 +207,21 @@ class Speed(Inheriting):  # what 10_speed measures
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scale:  # the corpus of 18_scale, and what is measured on it
+    sessions: int
+    units: tuple[int, int]
+    minutes: float
+    few: int
+    windows: int
+    size: str
+    steps: int
+    cpu_batch_size: int
+    chunks: tuple[int, ...]
+    gpu_minutes: float
+    recipe: Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
 class Params:
     """The whole of params.yaml, the keys of `pretrain` where they are inherited."""
 
@@ -227,6 +242,7 @@ class Params:
     your_lab: Lab
     evidence: Evidence
     speed: Speed
+    scale: Scale
 
     def __post_init__(self):
         check(self.processes >= 1, f"processes: {self.processes}; at least 1 is needed")
