@@ -99,7 +99,7 @@ def test_the_commands_of_the_readme_are_there():
     assert 'pip install -e ".[site]" && sphinx-build notebooks runs/site' in README
 
 
-@pytest.mark.parametrize("name", ["claims", "table2", "speed", "real"])
+@pytest.mark.parametrize("name", ["claims", "table2", "speed", "real", "scale", "cost"])
 def test_the_tables_of_the_readme_are_those_the_graph_wrote(name):
     assert (ROOT / f"figures/tables/{name}.md").read_text().strip() in README
 

@@ -29,6 +29,7 @@ from ..model import Network
 from ..sampling import TrainingWindows, keep_units
 from ..stream import Stream
 from ..tokens import tokenize
+from .scale import resident, shown  # noqa: F401, for the page
 
 BATCH = 32  # windows
 DROPOUT = 0.2, 0.4, 0.2  # the paper's: in feed-forwards, on residual branches, on attention
@@ -96,11 +97,6 @@ def line(leg, size, ours, reference, unit, *, floor=np.nan, less=False, against=
         "fraction_of_floor": floor / ours if less else ours / floor,
         "against": against, "note": note,
     }  # fmt: skip
-
-
-def shown(value: float) -> str:
-    """A number with three digits or all before the point; nothing for nan."""
-    return "" if np.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def crowd(name, seed, *, units=None, seconds=60.0, rate=17.0) -> Recording:
@@ -243,12 +239,6 @@ def large_corpus(machine: Machine, windows: Windows, kept: Kept, few: int, many:
         print(f"memory, {kind}: {start[i]:.2f} GiB opened, {end[i]:.2f} at the end")
     size, against = f"{many * len(one.spike_times) / 1e6:.3g} M spikes", f"ours, {few} sessions"
     return line(f"corpus of {many} sessions", size, *rates, "windows/s", against=against)
-
-
-def resident() -> np.ndarray:
-    """Memory of this process, GiB: (2,) in all, and without the mapped pages of files."""
-    status = dict(row.split(":") for row in Path("/proc/self/status").read_text().splitlines())
-    return np.array([int(status[kind].split()[0]) / 2**20 for kind in ("VmRSS", "RssAnon")])
 
 
 def packet(recording: Recording, begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
