@@ -43,10 +43,12 @@ threads.use(params.threads)
 # A **session** is one day's recording: the times at which each neuron fired, and the movement of
 # the hand. A **unit** is what the electrodes can tell apart: ideally one neuron. In this task
 # (center-out) the animal waits at the centre, reaches to one of eight targets, and returns.
-# Every trial belongs to one of three splits: train, validation, test.
+# Every trial belongs to one of three splits: train, validation, test. Of the sessions of this
+# animal we take the one with the most units.
 
 # %%
-recording = sources.load_corpus(ROOT / "runs/data")["T-CO"][0]
+recordings = sources.load_corpus(ROOT / "runs/data")["T-CO"]
+recording = max(recordings, key=lambda one: len(one.unit_ids))
 units = len(recording.unit_ids)
 print(f"{recording.session_id}: {recording.duration / 60:.0f} min, {units} units")
 print(f"{len(recording.spike_times):,} spikes, {len(recording.intervals['trials'])} trials")

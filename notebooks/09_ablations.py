@@ -3,14 +3,15 @@
 #
 # > **Question.** Which parts of the model does a short training need?\
 # > **In the paper:** no table; section 2 describes the parts.\
-# > **Cost** on two CPU cores: eight minutes.
+# > **Cost** on two CPU cores: ten minutes, when asked for.
 #
 # A part of a model earns its place when the model is worse without it. Here POYO is trained
 # again and again from scratch, on the same few sessions, the same steps, the same seeds, each time
 # with one thing taken away or changed, and decodes the same test trials.
 #
 # The trainings are short, so read the table with care: it says what helps POYO *learn from little
-# in few steps*, on these sessions. A training starts on a plateau, where it decodes hardly more
+# in few steps*, on these sessions. It runs when asked, after the corpus has been made:
+# `dvc repro -f -s asked@ablations`. A training starts on a plateau, where it decodes hardly more
 # than the mean, and a variant that leaves it later ends lower, whatever it would reach in the end.
 # With the paper's data and budget some differences may shrink and others grow.
 
@@ -24,7 +25,7 @@ import pandas as pd
 from poyo import ROOT, threads
 from poyo.data import sources
 from poyo.model import SIZES
-from poyo.study import ablations, profile
+from poyo.study import ablations, plotting, profile
 
 plt.style.use("poyo.study.style")
 params = profile.load()
@@ -42,7 +43,7 @@ study = params.ablations
 pretrain = sources.load_corpus(ROOT / "runs/data")["pretrain"]
 full = ablations.Setup(
     recordings=ablations.few(pretrain, study.sessions),
-    size=SIZES[params.models["poyo_mp"].size],
+    size=SIZES[params.size],
     windows=params.windows,
     recipe=study.recipe,
     seed=params.seeds[0],
@@ -96,6 +97,8 @@ def one(job):
 
 jobs = [(seed, variant) for seed in params.seeds for variant in ablations.VARIANTS]
 scores = pd.DataFrame(chain(*threads.processes(one, jobs)))
+about = {"corpus": params.data.corpus, "profile": params.profile}
+plotting.csv(scores.assign(**about), "ablations")
 
 # %%
 table = scores.pivot_table(index="variant", columns="session_id", values="r2")
@@ -124,11 +127,6 @@ plt.show()
 # 5 ms, which take next to nothing away, changed R² (mean size over sessions, the larger of both).
 # That is a rough yardstick, from two trainings: a difference that is not clearly larger than this
 # may well be chance.*
-
-# %%
-folder = ROOT / "runs/ablations"
-folder.mkdir(parents=True, exist_ok=True)
-scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")
 
 # %% [markdown]
 # Next: [11_results](11_results.ipynb) gathers every table and judges the paper's claims.

@@ -37,6 +37,7 @@ adapting = {
     for name in ("unit_identification", "finetune")
 }
 recipes = replace(recipes, **adapting)
+recipes = replace(recipes, finetune=replace(recipes.finetune, lr=setup.finetune_lr))
 # from scratch, few labels and all of them are learned best at different rates; few in one round
 alone = replace(recipes.from_scratch, lr=setup.from_scratch_lr)
 short = replace(recipes.from_scratch, budget=recipes.from_scratch.steps)
@@ -49,9 +50,9 @@ wrong = lab.limited(recipes, setup.budgets | {"pretrain": setup.control_steps})
 # ## 14.1 The species
 #
 # Three animals are known, two of them by two tasks. Held out are a later day of one of them and an
-# animal that no network has seen, in both tasks. A session has three minutes to learn from, and
-# three more of the same units to be scored on: the half minute of test trials in so short a
-# session says little of it.
+# animal that no network has seen, in both tasks. A known session has three minutes to learn from,
+# a held-out one has two, and each has three more of the same units to be scored on: the few test
+# trials of so short a session say little of it.
 
 # %%
 corpus = replicates.simulate_species(species, setup)

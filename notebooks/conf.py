@@ -77,6 +77,9 @@ def read(app, name: str, source: list[str]) -> None:
     elif name == "index":
         app.env.note_dependency(str(ROOT / "README.md"))
         source[0] = pages.readme() + source[0]
+    elif name == "experiments":
+        app.env.note_dependency(str(ROOT / "params.yaml"))
+        source[0] = source[0].replace("<!-- knobs -->", pages.knobs())
 
 
 def setup(app) -> None:

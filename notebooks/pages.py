@@ -1,11 +1,13 @@
-"""What the site (conf.py) makes of notebooks/rendered, README.md, dvc.yaml and dvc.lock, as text;
-and the drawing of the graph. Needs no Sphinx."""
+"""What the site (conf.py) makes of notebooks/rendered, README.md, params.yaml, dvc.yaml and
+dvc.lock, as text; and the drawing of the graph. Needs no Sphinx."""
 
 import ast
+import csv
 import json
 import math
 import re
 import subprocess
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -79,13 +81,83 @@ def stages() -> dict[str, dict]:
     return found
 
 
+@cache
+def seconds() -> dict[str, float]:
+    """Executed notebook -> how long its last run took, on the machine of the results."""
+    with (ROOT / "figures/data/seconds.csv").open() as file:
+        return {row["page"]: float(row["seconds"]) for row in csv.DictReader(file)}
+
+
+def minutes(of: Iterable[str]) -> str:
+    """How long some stages take together, in words."""
+    written = [path for stage in of for path in stages()[stage]["writes"]]
+    took = sum(seconds().get(Path(path).stem, 0) for path in written if path.endswith(".ipynb"))
+    return f"{took / 60:.0f} min" if took >= 90 else f"{took:.0f} s"
+
+
+def knobs() -> str:
+    """A table of the parameters that params.yaml explains: what each is, the stages that read it,
+    the figures that change with it, and how long all that runs again takes."""
+    when_asked = {"speed": "speed", "ablations": "asked@ablations", "scale": "asked@scale"}
+    rows, section = ["| parameter | what it is | runs again | figures | time |"], ""
+    rows.append("|---|---|---|---|---|")
+    for line in (ROOT / "params.yaml").read_text().splitlines():
+        found = re.match(r"( *)(\w+):(.*?)(?: # *(.*))?$", line)
+        if not found or len(found[1]) > 2:
+            continue
+        indent, name, _, about = found.groups()
+        section = section if indent else name
+        key = f"{section}.{name}" if indent else name
+        if not about or key in ("profile", "threads"):
+            continue
+        read_by = [stage for stage in stages() if _reads(stage, key)]
+        again = _after(read_by)
+        drawn = sorted({p for s in again for p in stages()[s]["writes"] if p.endswith(".png")})
+        kinds = dict.fromkeys(f"`{stage.split('@')[0]}`" for stage in read_by)
+        about = about.replace("|", "or")
+        cells = [", ".join(kinds), ", ".join(Path(p).stem for p in drawn), minutes(again)]
+        if section in when_asked:
+            cells = [f"`dvc repro -f -s {when_asked[section]}`, when asked", "", ""]
+        rows.append(" | ".join([f"| `{key}`", about, *cells]) + " |")
+    return "\n".join(rows)
+
+
+def _reads(stage: str, key: str) -> bool:
+    """Whether a stage reads a parameter, the section that it is in, or a part of it; or is one of
+    a matrix over it."""
+    if f"${{{key}}}" in _yaml("dvc.yaml")[stage.split("@")[0]].get("matrix", {}).values():
+        return not stage.startswith("code")
+    listed = set(stages()[stage]["params"]) - {"profile"}
+    return any(f"{a}.".startswith(f"{b}.") for one in listed for a, b in ((one, key), (key, one)))
+
+
+def _after(some: list[str]) -> list[str]:
+    """These stages and all that read, directly or not, what they write; without `render`."""
+    known, new = list(some), list(some)
+    while new:
+        written = [path for stage in new for path in stages()[stage]["writes"]]
+        new = [
+            stage
+            for stage, its in stages().items()
+            if stage not in known and stage.split("@")[0] not in EVERY
+            and any(_within(a, b) for a in its["reads"] for b in written)
+        ]  # fmt: skip
+        known += new
+    return known
+
+
+def _within(a: str, b: str) -> bool:
+    """Whether one of two paths holds the other."""
+    return f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/")
+
+
 def _writer(path: str) -> str:
     return next((name for name, stage in stages().items() if path in stage["writes"]), "")
 
 
 def provenance(name: str, profile: str) -> str:
-    """The stage that ran a page, what that read and wrote, the page's last commit. How long it
-    took is not on record: neither a page nor dvc.lock holds what differs between two runs."""
+    """The stage that ran a page, how long that took, what it read and wrote, and the page's last
+    commit."""
     path = f"notebooks/rendered/{name}.ipynb"
     rendered = stages().get(_writer(path), {"reads": []})
     executed = [read for read in rendered["reads"] if read.startswith("runs/notebooks/")]
@@ -104,6 +176,7 @@ def provenance(name: str, profile: str) -> str:
     rows = {
         "Stage": f"`{ran}`" * bool(ran),
         "Profile": f"`{profile}`",
+        "Took": f"{minutes([ran])}, on two CPU cores" if ran else "",
         "Reads": shown(stage["reads"]),
         "Writes": shown(stage["writes"]),
         "This page": f"{{download}}`{path} <{name}.ipynb>`{commit}",
@@ -130,8 +203,7 @@ def graph() -> dict[str, set[str]]:
     for name, kind in named.items():
         for other, source in named.items():
             pairs = [(a, b) for a in stages()[name]["reads"] for b in stages()[other]["writes"]]
-            within = any(f"{a}/".startswith(f"{b}/") or b.startswith(f"{a}/") for a, b in pairs)
-            if within and source != kind:
+            if any(_within(a, b) for a, b in pairs) and source != kind:
                 needs[kind].add(source)
 
     def all_of(kind: str) -> set[str]:

@@ -4,7 +4,8 @@ python -m poyo code NAME                                notebooks/NAME.py -> run
 python -m poyo run NAME [--as KEY] [-p key value ...]   -> runs/notebooks/KEY.ipynb
 python -m poyo render NAME [--from KEY] [--as PAGE]     -> notebooks/rendered/PAGE.ipynb
 python -m poyo params      reads params.yaml strictly   -> runs/params.txt
-python -m poyo collect     what was found in runs       -> figures/data, figures/metrics.json"""
+python -m poyo collect     what was found in runs       -> figures/data, figures/metrics.json
+python -m poyo seconds     how long each page took here -> figures/data/seconds.csv"""
 
 import argparse
 import sys
@@ -43,6 +44,12 @@ def collect(args: argparse.Namespace) -> None:
     results.collect(profile.load(ROOT / "params.yaml"))
 
 
+def seconds(args: argparse.Namespace) -> None:
+    from .study import notebook
+
+    notebook.seconds(ROOT)
+
+
 def notebook(args: argparse.Namespace) -> None:
     from .study import notebook as verbs
 
@@ -62,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         verb = commands.add_parser(command)
         verb.set_defaults(do=notebook)
         verb.add_argument("name", metavar="NAME", help="of a file notebooks/NAME.py")
-    for command in (params, collect):
+    for command in (params, collect, seconds):
         commands.add_parser(command.__name__).set_defaults(do=command)
     for command, flag in (("run", "--as"), ("render", "--from")):
         key = {"dest": "key", "metavar": "KEY", "help": "the name of the executed notebook"}

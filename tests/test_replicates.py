@@ -54,7 +54,7 @@ def test_a_budget_bounds_the_first_round_too():
 
 
 def test_a_session_with_more_trials_keeps_those_it_is_scored_on():
-    setup = replace(profile.load().evidence, units=(6, 9), minutes=1.0, days=1)
+    setup = replace(profile.load().evidence, units=(6, 9), held_out_minutes=1.0, days=1)
     plan = replicates.plan(5, setup)
     assert [one["day"] for one in plan["new day"]] == [2] and plan["new animal"][0]["seed"] == 5
     for what in (plan["new day"][0], plan["new animal"][0]):
@@ -71,7 +71,8 @@ def test_a_session_with_more_trials_keeps_those_it_is_scored_on():
 
 
 def test_labelled_trials_are_none_of_those_that_are_scored():
-    setup = replace(profile.load().evidence, units=(6, 9), minutes=1.0, test_minutes=1.0, days=1)
+    brief = {"units": (6, 9), "held_out_minutes": 1.0, "test_minutes": 1.0, "days": 1}
+    setup = replace(profile.load().evidence, **brief)
     (one,) = replicates.simulate_species(5, setup)["new day"]
     for n in ("all", 5):
         short = lab.labelled(one, n, 1.0, 0)

@@ -155,7 +155,6 @@ def test_an_import_makes_its_own_dependency(clone):
     "old, new, stages",
     [
         ("\n  trials: [2, 5]", "\n  trials: [2, 4]", {"adapt"}),
-        ("\n  sessions: 1 ", "\n  sessions: 2 ", {"ablations"}),
         ("\nthreads: 1 ", "\nthreads: 2 ", set()),
         (
             "  co: {scope: co, share: 1.0", "  co: {scope: co, share: 0.9",

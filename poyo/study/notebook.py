@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import chdir
 from datetime import date
@@ -105,6 +106,7 @@ def run(name: str, key: str | None = None, parameters: dict | None = None, root=
     def busy(process: str) -> None:
         raise NotebookError(f"{key} is run by process {process}; wait for it, or end it")
 
+    began = time.monotonic()
     with processes.locked(root / f"runs/scratch/{key}.lock", busy):
         _write(root / scratch, _ipynb(nb))
         with chdir(root), mock.patch.dict(os.environ, ENVIRONMENT | places):
@@ -120,9 +122,23 @@ def run(name: str, key: str | None = None, parameters: dict | None = None, root=
         _write(output, _ipynb(nb, poyo={"profile": profile}))
         (root / scratch).unlink()
         shutil.rmtree(resumed, ignore_errors=True)  # its training runs are finished
+        _write(root / "runs/seconds" / key, f"{time.monotonic() - began:.0f}\n")
     there = "" if Path.cwd() == root.resolve() else f" (paths are those in {root})"
     print(f"page: runs/notebooks/{key}.ipynb{there}", flush=True)
     return output
+
+
+def seconds(root: Path = ROOT) -> Path:
+    """Put how long the last run of each notebook took here into figures/data/seconds.csv, for the
+    site and the README. It is no output of a stage: it differs from run to run."""
+    path, found = root / "figures/data/seconds.csv", {}
+    if path.exists():
+        found = dict(line.split(",") for line in path.read_text().split()[1:])
+    for one in (root / "runs/seconds").glob("*"):
+        found[one.name] = one.read_text().strip()
+    lines = [f"{key},{value}" for key, value in sorted(found.items())]
+    _write(path, "\n".join(["page,seconds", *lines]) + "\n")
+    return path
 
 
 def _found(key: str, value: Any, root: Path) -> Any:

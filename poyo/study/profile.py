@@ -179,6 +179,7 @@ class Evidence:
     size: str
     days: int
     minutes: float
+    held_out_minutes: float
     test_minutes: float
     units: tuple[int, int]
     trials: tuple[int, ...]
@@ -186,6 +187,7 @@ class Evidence:
     control_steps: int
     adapt_batch_size: int
     from_scratch_lr: float
+    finetune_lr: float
 
     def __post_init__(self):
         both = self.claims + self.development

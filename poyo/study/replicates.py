@@ -2,9 +2,12 @@
 a control. Not for: how a session is met (`lab`), or what all species say (`results`)."""
 
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 
 import numpy as np
 
+from .. import threads
 from ..data.intervals import intervals
 from ..data.recording import CO, RT, Recording
 from ..data.simulate import simulate
@@ -18,12 +21,13 @@ NEW_DAY, NEW_ANIMAL = (("sim-m", RT),), (("sim-t", CO), ("sim-t", RT))
 def plan(seed: int, setup: Evidence) -> dict[str, list[dict]]:
     """What `simulate` is asked for, the sessions of a species by their role: "pretraining", "new
     day", "new animal"."""
-    more = {"units": setup.units, "minutes": setup.minutes, "seed": seed}
+    rest = {"units": setup.units, "seed": seed, "minutes": setup.held_out_minutes}
+    more = {"pretraining": {"minutes": setup.minutes}}
     days = {"pretraining": range(1, 1 + setup.days), "new day": [1 + setup.days]}
     who = {"pretraining": KNOWN, "new day": NEW_DAY, "new animal": NEW_ANIMAL}
     return {
         role: [
-            {"animal": animal, "day": day, "task": task} | more
+            {"animal": animal, "day": day, "task": task} | rest | more.get(role, {})
             for day in days.get(role, [1])
             for animal, task in pairs
         ]
@@ -34,9 +38,9 @@ def plan(seed: int, setup: Evidence) -> dict[str, list[dict]]:
 def simulate_species(seed: int, setup: Evidence) -> dict[str, list[Recording]]:
     """The sessions of a species by their role, as of `plan`."""
     sessions = plan(seed, setup)
-    return {
-        role: [more(one, 1, setup.test_minutes) for one in some] for role, some in sessions.items()
-    }
+    made = partial(more, times=1, test_minutes=setup.test_minutes)
+    recordings = iter(threads.processes(made, chain(*sessions.values())))
+    return {role: [next(recordings) for _ in some] for role, some in sessions.items()}
 
 
 def shifted(recording: Recording, seed: int) -> Recording:

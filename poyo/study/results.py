@@ -43,6 +43,17 @@ PRIMARY = {
     "more data": ("new sessions", "unit_identification", f"unit_identification of {THIRD}"),
     CONTROL: ("new animal", SHIFTED, "from_scratch"),
 }
+NAMES = {  # of these methods, for readers
+    ALL: "POYO of all sessions",
+    "single_session": "POYO of the session alone",
+    "wiener": "Wiener filter",
+    "mlp": "MLP",
+    "unit_identification": "unit identification",
+    "finetune": "finetuned POYO",
+    "from_scratch": "POYO from scratch",
+    f"unit_identification of {THIRD}": f"the same after {THIRD}",
+    SHIFTED: "finetuned after shifted spikes",
+}
 
 
 class Estimate(NamedTuple):
@@ -216,7 +227,7 @@ def by_session(scores, scaling, efficiency: pd.DataFrame) -> pd.DataFrame:
         few.rename(columns={"x": "trials"}).replace({"method": HELD_OUT}),
     ]
     rows = pd.concat(parts).rename(columns={"session_id": "session"})
-    rows["trials"] = [n if n == "all" else int(n) for n in rows.trials.fillna("all")]
+    rows["trials"] = ["all" if pd.isna(n) or n == "all" else int(n) for n in rows.trials]
     new = np.where(rows.column.isin(NEW_ANIMAL), "new animal", "new day")
     rows = rows.assign(unit=rows.session, role=np.where(rows.role.isna(), new, rows.role))
     return rows[["unit", "role", "session", "method", "trials", "r2"]]
@@ -318,7 +329,6 @@ def collect(params: Params) -> None:
     csv(table2(scores), "table2")
     curves, few = (pd.read_csv(runs / "adapt" / name) for name in ("curves.csv", "few.csv"))
     csv(efficiency(curves, few, scores), "efficiency")
-    csv(pd.read_csv(runs / "ablations/scores.csv"), "ablations")
     with replacing(FIGURES / "metrics.json") as scratch:
         scratch.write_text(json.dumps(headline(scores), indent=2) + "\n")
 
