@@ -51,7 +51,8 @@ def links(text: str) -> str:
 def readme() -> str:
     """README.md as if it lay beside this file; files that are no pages can be downloaded."""
     text = links((ROOT / "README.md").read_text()).replace("](notebooks/", "](")
-    text = re.sub(r"\[([^]]*)\]\(([\w/]+\.(?!ipynb|png)\w+)\)", r"{download}`\1 <../\2>`", text)
+    file = r"\.github/\w+\.md|[\w/]+\.(?!ipynb|png|md)\w+"
+    text = re.sub(rf"\[([^]]*)\]\(({file})\)", r"{download}`\1 <../\2>`", text)
     return text.replace("](figures/", "](../figures/")
 
 
