@@ -18,6 +18,11 @@ from poyo.vocabulary import units_and_sessions
 torch.set_num_threads(1)  # the tensors here are too small for more
 
 
+def pytest_collection_modifyitems(items):
+    """The file that takes longest first, so that no worker waits for it at the end."""
+    items.sort(key=lambda item: item.path.stem != "test_repro")
+
+
 @pytest.fixture(autouse=True)
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Resume files of a test stay in its own folder."""
