@@ -1,0 +1,225 @@
+# %% [markdown]
+# # 19. Exercises
+#
+# > **Question.** Do you know what the model will do before it does it?\
+# > **In the paper:** sections 2 and 3.\
+# > **Cost** on two CPU cores: a minute, once a network is pretrained.
+#
+# One or two questions for each page before. Write down what you expect, then look at the code and
+# at what it prints; the sentence after it says why. All of it uses the pretrained network and one
+# session of an animal that it has never seen. In JupyterLab, change a number and run it again.
+
+# %% tags=["parameters"]
+seed = 0
+
+# %%
+from dataclasses import replace
+
+import numpy as np
+
+from poyo import ROOT, adapt, threads, tokens
+from poyo.data import sources
+from poyo.decoder import Decoder
+from poyo.study import baselines, lab, profile
+
+params = profile.load()
+threads.use(params.threads)
+corpus = sources.load_corpus(ROOT / "runs/data")
+recording = max(corpus["T-CO"], key=lambda one: len(one.unit_ids))
+pretrained = Decoder.load(ROOT / f"runs/pretrain/poyo_mp/decoder-{seed}.pt")
+rng = np.random.default_rng(seed)
+
+
+def identified(recording, steps):
+    """A decoder that has learned the rows of the session's units in so many steps."""
+    decoder = pretrained.adopt([recording], seed=seed)
+    recipe = replace(params.adapt.unit_identification, steps=steps, eval_every=steps)
+    adapt.identify_units(decoder, [recording], recipe, seed=seed, label=f"{steps} steps")
+    return decoder
+
+
+def with_spikes(times, units):
+    """The session with other spikes."""
+    order = np.argsort(times, kind="stable")
+    return replace(recording, spike_times=times[order], spike_units=units[order])
+
+
+# %% [markdown]
+# ## To page 0: how many steps
+#
+# **Unit identification had 80 steps there. How good is it after 10, after 40, after 160?**
+
+# %%
+decoders = {steps: identified(recording, steps) for steps in (10, 40, 160)}
+for steps, decoder in decoders.items():
+    print(f"{steps:3} steps: test R² {decoder.decode(recording, 'test').r2:.2f}")
+decoder = decoders[160]
+
+# %% [markdown]
+# *Why:* the network is frozen, and each unit has one short vector to find. What is left to learn
+# is small, so most of it is there after a few dozen steps.
+#
+# ## To page 1: what makes a session easy
+#
+# **Over the sessions that the network was trained on: does R² go with the number of units, or with
+# the number of trials?**
+
+# %%
+own = [one for one in corpus["pretrain"] if one.session_id in pretrained.sessions.names]
+r2 = [*pretrained.score(own, "test").values()]
+about = {
+    "units": [len(one.unit_ids) for one in own],
+    "trials": [len(one.intervals["trials"]) for one in own],
+    "spikes": [len(one.spike_times) for one in own],
+}
+for name, values in about.items():
+    print(f"correlation of test R² with the number of {name}: {np.corrcoef(values, r2)[0, 1]:+.2f}")
+print(f"({len(own)} sessions, R² {min(r2):.2f} to {max(r2):.2f})")
+
+# %% [markdown]
+# *Why:* look at the number of sessions before you believe any of them. With so few, a correlation
+# has to be well above 0.6 to mean anything, and units and spikes rise and fall together.
+#
+# ## To page 2: a silent unit
+#
+# **The busiest unit is silenced: all its spikes are taken out. By how much does a window of one
+# second shrink: to no token of it, or to some?**
+
+# %%
+busiest = np.bincount(recording.spike_units).argmax()
+kept = recording.spike_units != busiest
+silent = with_spikes(recording.spike_times[kept], recording.spike_units[kept])
+start = recording.splits["test"][:1, 0]
+for name, one in (("as recorded", recording), ("silenced", silent)):
+    window = tokens.tokenize([decoder.session(one)], np.array([0]), start, 1.0)
+    mine = window["input_unit_index"] == decoder.session(one).unit_rows[busiest]
+    print(f"{name}: {int((mine & window['input_mask']).sum())} tokens of that unit in the window")
+print(f"test R² {decoder.decode(recording).r2:.2f}, silenced {decoder.decode(silent).r2:.2f}")
+
+# %% [markdown]
+# *Why:* START and END stay. They tell the network that the unit is being recorded and says
+# nothing, which is not the same as a unit that is not there.
+#
+# ## To page 2: who fired does not matter, or does it
+#
+# **Each spike keeps its time, but is given to a unit drawn at random. And the other way round:
+# each keeps its unit, but gets a random time.**
+
+# %%
+times, units = recording.spike_times, recording.spike_units
+print(f"as recorded:    {decoder.decode(recording).r2:6.2f}")
+print(f"units shuffled: {decoder.decode(with_spikes(times, rng.permutation(units))).r2:6.2f}")
+print(f"times shuffled: {decoder.decode(with_spikes(times, units[::-1])).r2:6.2f}")
+
+# %% [markdown]
+# *Why:* a token is *who* and *when*; without either the other says nothing of direction. (To give
+# the units in reversed order is one way of moving each unit's spikes to other times.)
+#
+# ## To page 3: late spikes
+#
+# **All spikes come 50 ms later than they did. Is the decoded velocity as it was, worse, or as good
+# but late?**
+
+# %%
+inside = times + 0.05 < recording.domain[-1, 1]
+delayed = with_spikes(times[inside] + 0.05, units[inside])
+before, after = decoder.decode(recording), decoder.decode(delayed)
+step = np.median(np.diff(before.times))
+shifts = range(-20, 21)
+same = [
+    np.corrcoef(before.prediction[40:-40, 0], np.roll(after.prediction[:, 0], -k)[40:-40])[0, 1]
+    for k in shifts
+]
+late = shifts[int(np.argmax(same))] * step
+print(f"R² {before.r2:.2f} before, {after.r2:.2f} after")
+print(f"the velocity comes {1000 * late:.0f} ms later, and then correlates {max(same):.3f}")
+
+# %% [markdown]
+# *Why:* rotary attention sees times only as differences. Move all spikes, and what is read from them
+# moves along; not quite as far, since windows and trials still begin and end where they did.
+#
+# ## To page 4: half an array
+#
+# **Units are taken away at test time, without any training for that. How many may go?**
+
+# %%
+n = len(recording.unit_ids)
+for share in (1.0, 0.75, 0.5, 0.25):
+    found = []
+    for _ in range(3):
+        left = rng.permutation(n)[: round(share * n)]
+        some = np.isin(units, left)
+        found.append(decoder.decode(with_spikes(times[some], units[some])).r2)
+    print(f"{share:4.0%} of the units: test R² {np.mean(found):5.2f} (mean of three draws)")
+
+# %% [markdown]
+# *Why:* unit dropout showed the network many smaller populations, so it degrades instead of
+# breaking. But here the units that are gone are still announced by START and END tokens: to the
+# network they have fallen silent, which it believes.
+#
+# ## To page 5: whose row is whose
+#
+# **The rows that were learned stay, but are dealt out among the units anew.**
+
+# %%
+mixed = decoder.copy()
+rows = mixed.session(recording).unit_rows
+weight = mixed.model.unit_emb.weight.data
+weight[rows] = weight[rng.permutation(rows)]
+print(f"R² {decoder.decode(recording).r2:.2f}, rows mixed up {mixed.decode(recording).r2:.2f}")
+
+# %% [markdown]
+# *Why:* all that the network knows of a unit is in its row. The population as a whole still has
+# the right rows, and that is worth nothing.
+#
+# ## To page 6: the bins of a Wiener filter
+#
+# **The yardstick counts spikes in bins of 50 ms. Would 20 ms or 200 ms be better?**
+
+# %%
+session = lab.prepared(recording)
+for width in (0.02, 0.05, 0.1, 0.2):
+    found = baselines.wiener(session, replace(params.wiener, bin=width), decoder.windows)
+    print(f"bins of {1000 * width:3.0f} ms: test R² {found.r2:.2f}")
+
+# %% [markdown]
+# *Why:* the filter sees half a second to each side whatever the bins are. Narrow ones give it more
+# weights to fit from the same trials, wide ones blur what lasts a tenth of a second.
+#
+# ## To page 7: a smaller budget of trials
+#
+# **Unit identification learns from 5 and from 20 labelled trials. What is left of R²?**
+
+# %%
+for trials in params.your_lab.trials[:3:2]:
+    short = lab.labelled(recording, trials, decoder.windows.length, seed)
+    r2 = identified(short, 40).decode(recording, "test").r2
+    print(f"{trials:2} labelled trials: test R² {r2:.2f}")
+
+# %% [markdown]
+# *Why:* few parameters need few labels. Compare the curves of [07_scaling](07_scaling.ipynb): from
+# scratch, five trials give next to nothing.
+#
+# ## To page 8: the same unit on two days
+#
+# **Channels keep their names from day to day, though not always their neurons. Do the rows of two
+# days that share a name resemble each other more than others do?**
+
+# %%
+days = [one for one in own if (one.subject, one.task) == (own[0].subject, own[0].task)][:2]
+unit_rows = [pretrained.session(one).unit_rows for one in days]
+vectors = [pretrained.model.unit_emb.weight.detach().numpy()[rows] for rows in unit_rows]
+centred = [v - np.mean(np.concatenate(vectors), axis=0) for v in vectors]
+unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in centred]
+cosine = unit[0] @ unit[1].T
+names = [list(one.unit_ids) for one in days]
+same = np.array([[a == b for b in names[1]] for a in names[0]])
+print(f"{same.sum()} names on both days")
+print(f"cosine of rows: same name {cosine[same].mean():.2f}, others {cosine[~same].mean():.2f}")
+
+# %% [markdown]
+# *Why:* nothing tells the network that the names are the same: each day has rows of its own. That
+# they come out alike means that a row says what kind of neuron it is. Where the neuron was
+# replaced, they differ, which pulls the mean down.
+#
+# Next: [11_results](11_results.ipynb), or [one's own recording](12_your_recording.ipynb).
