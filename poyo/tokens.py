@@ -137,7 +137,12 @@ def tokenize(sessions, which, starts, length, keep=None, queries=None) -> dict[s
 
 def find(times: np.ndarray, marks: np.ndarray, *edges: float) -> list[int]:
     """`times.searchsorted(edges)`, where marks = times[::MARK] are at hand: a binary search in a
-    mapped file reads a page at every turn."""
+    mapped file reads a page at every turn.
+
+    >>> times = np.arange(0.0, 2000.0)
+    >>> find(times, times[::MARK], 3.5, 1999.0)
+    [4, 1999]
+    """
     first = [MARK * max(0, int(k) - 1) for k in marks.searchsorted(edges)]
     return [i + int(times[i : i + MARK].searchsorted(t)) for i, t in zip(first, edges)]
 

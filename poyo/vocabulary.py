@@ -20,7 +20,12 @@ class VocabularyError(KeyError):
 
 
 class Vocabulary:
-    """Names in row order, `NA` first. Immutable."""
+    """Names in row order, `NA` first. Immutable.
+
+    >>> known = Vocabulary(["monday/unit 1", "monday/unit 2"])
+    >>> len(known), known.rows(["monday/unit 2"]).tolist()
+    (3, [2])
+    """
 
     def __init__(self, names: Iterable[str] = ()):
         names = [name for name in names if name != NA]

@@ -49,7 +49,7 @@ def same_branch(one: str, other: str) -> bool:
 
 def test_no_module_is_listed_by_hand():
     text = (ROOT / "dvc.yaml").read_text()
-    assert len(text.splitlines()) <= 270 and "poyo/" not in text
+    assert len(text.splitlines()) <= 280 and "poyo/" not in text
     whole = {stage for stage, entry in STAGES.items() if "poyo" in entry.get("deps", [])}
     assert whole == {"params", "code", "collect"}, "these take no time"
 

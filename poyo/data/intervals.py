@@ -4,14 +4,22 @@ import numpy as np
 
 
 def intervals(start, end=None) -> np.ndarray:
-    """(n, 2) sorted intervals from one [start, end), from arrays of both, or from (n, 2) rows."""
+    """(n, 2) sorted intervals from one [start, end), from arrays of both, or from (n, 2) rows.
+
+    >>> intervals([3.0, 1.0], [4.0, 2.0]).tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
     pairs = start if end is None else np.stack([np.atleast_1d(start), np.atleast_1d(end)], -1)
     pairs = np.asarray(pairs, dtype=np.float64).reshape(-1, 2)
     return pairs[np.argsort(pairs[:, 0], kind="stable")]
 
 
 def union(*many: np.ndarray) -> np.ndarray:
-    """Merge overlapping and touching intervals: any number of (n, 2) -> (m, 2)."""
+    """Merge overlapping and touching intervals: any number of (n, 2) -> (m, 2).
+
+    >>> union(intervals(0, 2), intervals(1, 3), intervals(5, 6)).tolist()
+    [[0.0, 3.0], [5.0, 6.0]]
+    """
     pairs = intervals(np.concatenate([np.empty((0, 2)), *many]))
     pairs = pairs[pairs[:, 1] > pairs[:, 0]]
     if len(pairs) == 0:
@@ -22,7 +30,11 @@ def union(*many: np.ndarray) -> np.ndarray:
 
 
 def subtract(pairs: np.ndarray, holes: np.ndarray) -> np.ndarray:
-    """What is left of the intervals `pairs` after cutting out `holes`."""
+    """What is left of the intervals `pairs` after cutting out `holes`.
+
+    >>> subtract(intervals(0, 10), intervals([2, 8], [3, 12])).tolist()
+    [[0.0, 2.0], [3.0, 8.0]]
+    """
     pairs, holes = union(pairs), union(holes)
     edges = np.unique(np.concatenate([pairs.ravel(), holes.ravel()]))
     pieces = np.stack([edges[:-1], edges[1:]], -1)
@@ -36,7 +48,11 @@ def dilate(pairs: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def contains(pairs: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(T,) bool: which times lie in start <= t < end of any of the intervals."""
+    """(T,) bool: which times lie in start <= t < end of any of the intervals.
+
+    >>> contains(intervals(1, 2), np.array([0.5, 1.0, 2.0])).tolist()
+    [False, True, False]
+    """
     pairs = union(pairs)
     row = np.searchsorted(pairs[:, 0], times, side="right") - 1
     return (row >= 0) & (times < np.append(pairs[:, 1], -np.inf)[row])
