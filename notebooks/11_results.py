@@ -264,8 +264,8 @@ for y, row in enumerate(claims[::-1].itertuples()):
     ax.plot(found[row.Index], [y] * len(found), "o", ms=3.5, mfc="none", color="0.6", mew=0.8)
     ax.plot([row.low, row.high], [y, y], color=colors[row.verdict], lw=2)
     ax.plot(row.estimate, y, "o", ms=6, color=colors[row.verdict])
-pairs = [results.PRIMARY[claim][1:] for claim in claims.index[::-1]]
-labels = [" minus ".join(results.NAMES[method] for method in pair) for pair in pairs]
+asked = [results.PRIMARY[claim] for claim in claims.index[::-1]]
+labels = [f"{where}: {results.NAMES[a]} minus {results.NAMES[b]}" for where, a, b in asked]
 ax.set(yticks=range(len(claims)), yticklabels=labels, xlabel="difference of test R²")
 names = ("supported", "contradicted", results.NOT_RESOLVED)
 handles = [plt.Line2D([], [], color=colors[name], marker="o", label=name) for name in names]

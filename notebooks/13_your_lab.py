@@ -4,7 +4,7 @@
 # > **Question.** Is one decoder for all my days better than what I do now, and how many labels
 # > does it save?\
 # > **In the paper:** Figure 4, on your data.\
-# > **Cost** on two CPU cores: seven minutes on the example.
+# > **Cost** on two CPU cores: six minutes on the example.
 #
 # *I have a folder of recordings. Does one model over all of them decode a new day, or another
 # animal, better than what I do now, and how many labelled trials does that take?* This page
