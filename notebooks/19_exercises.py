@@ -56,8 +56,10 @@ for steps, decoder in decoders.items():
 decoder = decoders[160]
 
 # %% [markdown]
-# *Why:* the network is frozen, and each unit has one short vector to find. What is left to learn
-# is small, so most of it is there after a few dozen steps.
+# *Why:* the network is frozen, and each unit has one short vector to find. Vectors start at random
+# and have a way to go, so ten steps are too few; but a hundred or so do what took the network a
+# thousand, on all sessions. (Each of the three is a training of its own: its rate rises, and falls
+# to nothing at its last step.)
 #
 # ## To page 1: what makes a session easy
 #
