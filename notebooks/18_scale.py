@@ -1,12 +1,16 @@
 # %% [markdown]
 # # 18. The paper's size
 #
+# > **Question.** What do 158 sessions take on disk, in memory and in time?\
+# > **In the paper:** section 3, the corpus of POYO-1.\
+# > **Cost** on two CPU cores: an hour, when asked for.
+#
 # POYO-1 learned from 158 sessions, 27,373 units and more than 100 hours. The public recordings are
 # not at hand here, so this page makes a **simulated** corpus of that size, animals, tasks and
 # sessions as in the paper's list, and measures what it takes to open it, to read from it and to
 # train on it. R² on this page says that training works, and nothing about the paper's recordings.
 #
-# The page needs about 12 GB of disk and, on two cores, an hour and a half; so it runs when asked:
+# The page needs about 12 GB of disk and, on two cores, an hour; so it runs when asked:
 # `dvc repro -f -s asked@scale`. Its numbers are those of one machine. They go into
 # `figures/data/scale.csv`, where those of other machines stay as they are.
 
@@ -102,7 +106,8 @@ tokens.MAPPED = released
 # ## 18.3 Steps of the paper's model
 #
 # Forward, backward and optimiser, from the files. On a CPU memory is that of the process, on a GPU
-# that of the GPU.
+# that of the GPU. A CPU gets small batches (`scale.cpu_batch_size` in `params.yaml`); up to 16
+# windows are one part of a batch, which one thread computes.
 
 # %%
 if not on_gpu:
@@ -172,6 +177,9 @@ if on_gpu:
 
 # %% [markdown]
 # ## 18.5 All machines so far
+#
+# On the machine of the two CPU threads other trainings ran beside this page, and its steps were
+# taken by one thread: the rates there are what is reached at least.
 
 # %%
 measured = scale.record(values, machine)
@@ -201,3 +209,6 @@ if len(curves):
 
 # %%
 print(scale.cost(measured, profile.load(ROOT / "profiles/paper.yaml").models))
+
+# %% [markdown]
+# Next: [19_exercises](19_exercises.ipynb) asks what the model will do before it does it.
