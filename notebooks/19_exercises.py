@@ -208,7 +208,8 @@ for trials in params.your_lab.trials[:3:2]:
 # days that share a name resemble each other more than others do?**
 
 # %%
-days = [one for one in own if (one.subject, one.task) == (own[0].subject, own[0].task)][:2]
+of_one = [one for one in own if one.subject == own[0].subject]
+days = of_one[0], of_one[-1]
 unit_rows = [pretrained.session(one).unit_rows for one in days]
 vectors = [pretrained.model.unit_emb.weight.detach().numpy()[rows] for rows in unit_rows]
 centred = [v - np.mean(np.concatenate(vectors), axis=0) for v in vectors]
@@ -216,7 +217,7 @@ unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in centred]
 cosine = unit[0] @ unit[1].T
 names = [list(one.unit_ids) for one in days]
 same = np.array([[a == b for b in names[1]] for a in names[0]])
-print(f"{same.sum()} names on both days")
+print(f"{' and '.join(one.session_id for one in days)}: {same.sum()} names are in both")
 print(f"cosine of rows: same name {cosine[same].mean():.2f}, others {cosine[~same].mean():.2f}")
 
 # %% [markdown]

@@ -84,10 +84,12 @@ def ended(what: str, folder: Path) -> float:
 
 
 def outcome(folder: Path) -> dict[str, bytes]:
-    """What a run has made, and whatever else it left in its folder outside of the scratch."""
+    """What a run has made, and whatever else it left in its folder outside of the scratch; but
+    not how long it took."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
     names = {path.relative_to(folder).as_posix(): path for path in paths}
-    return {n: p.read_bytes() for n, p in names.items() if not n.startswith("runs/scratch/")}
+    apart = "runs/scratch/", "runs/seconds/"
+    return {n: p.read_bytes() for n, p in names.items() if not n.startswith(apart)}
 
 
 def left(folder: Path) -> int:
