@@ -75,7 +75,8 @@ about = {
     "spikes": [len(one.spike_times) for one in own],
 }
 for name, values in about.items():
-    print(f"correlation of test R² with the number of {name}: {np.corrcoef(values, r2)[0, 1]:+.2f}")
+    found = np.corrcoef(values, r2)[0, 1]
+    print(f"correlation of test R² with the number of {name}: {found:+.2f}")
 print(f"({len(own)} sessions, R² {min(r2):.2f} to {max(r2):.2f})")
 
 # %% [markdown]
@@ -137,8 +138,8 @@ print(f"R² {before.r2:.2f} before, {after.r2:.2f} after")
 print(f"the velocity comes {1000 * late:.0f} ms later, and then correlates {max(same):.3f}")
 
 # %% [markdown]
-# *Why:* rotary attention sees times only as differences. Move all spikes, and what is read from them
-# moves along; not quite as far, since windows and trials still begin and end where they did.
+# *Why:* rotary attention sees times only as differences. Move all spikes, and what is read from
+# them moves along; not quite as far, since windows and trials begin and end where they did.
 #
 # ## To page 4: half an array
 #
