@@ -1,14 +1,11 @@
 """The corpus of the paper's size: made once, the same again, and read without much memory."""
 
-import mmap
-
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from poyo import ROOT, tokens
-from poyo.data.recording import Recording, release
+from poyo import ROOT
+from poyo.data.recording import Recording
 from poyo.decoder import Decoder
 from poyo.study import plotting, profile, scale
 
@@ -41,28 +38,6 @@ def training(easy, training, tmp_path):
     recordings = [Recording.load(tmp_path / f"{name}.h5") for name in "ab"]
     decoder = Decoder.new(recordings, size="smoke")
     return scale.Training(decoder, recordings, training)
-
-
-@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="this system keeps pages")
-def test_pages_that_were_read_are_let_go_and_batches_stay_the_same(training, monkeypatch):
-    def mapped():
-        in_all, anonymous, _ = scale.resident()
-        return 1024 * (in_all - anonymous)  # MiB
-
-    recording = training.sessions[0].recording
-    size = (recording.spike_times.nbytes + recording.spike_units.nbytes) / 2**20
-    release()
-    before = mapped()
-    assert recording.spike_times.sum() + recording.spike_units.sum() > 0 and size > 10
-    assert mapped() - before > 0.9 * size
-    release()
-    assert mapped() - before < 0.1 * size
-
-    batches = []
-    for windows in (1, np.inf):
-        monkeypatch.setattr(tokens, "MAPPED", windows)
-        batches.append(training.cut(0)(slice(None)))
-    assert all(torch.equal(batches[0][key], batches[1][key]) for key in batches[0])
 
 
 def test_speed_and_needs_are_measured(training):
