@@ -26,12 +26,13 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from IPython.display import Markdown
 
 from poyo import ROOT, adapt, evaluate, threads, tokens
 from poyo.data import sources
 from poyo.data.intervals import contains
 from poyo.decoder import Decoder
-from poyo.study import plotting, profile
+from poyo.study import baselines, plotting, profile
 
 plt.style.use("poyo.study.style")
 params = profile.load()
@@ -222,6 +223,21 @@ plotting.save(fig, "tour")
 # *An animal that the network has never seen. Left: spikes coloured by unit; below them the hand's
 # velocity (grey) and the decoded one (blue). Right: the test reaches, coloured by direction:
 # pale the hand's path, strong the decoded one. Simulated by default.*
+#
+# ## What we found
+
+# %%
+filtered = baselines.wiener(session, params.wiener, params.windows).r2
+Markdown(
+    f"A network that had learned from {len(pretrained.sessions) - 1} sessions of other animals "
+    f"decodes this animal with a test R² of **{decoded.r2:.2f}**, after {steps} gradient steps in "
+    f"which {100 * learned / total:.1f} % of its parameters changed. A linear filter of the same "
+    f"trials reaches **{filtered:.2f}**."
+)
+
+# %% [markdown]
+# One session of one simulated animal proves nothing. What holds over many, and what does not, is
+# in [11_results](11_results.ipynb).
 #
 # ## Where to go next
 #

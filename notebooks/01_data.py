@@ -102,6 +102,33 @@ table
 # *Sessions, units, spikes and behaviour samples by role and animal.* Held-out sessions are longer,
 # so that it can be asked how many labelled trials an adapted model needs. For scale: the paper's
 # POYO-1 was trained on 158 sessions, 27,373 units and more than 100 hours.
+
+# %%
+animals = [*dict.fromkeys(index["subject"])][::-1]
+days = index["session_id"].str.extract(r"_day(\d+)")[0].astype(float)
+days = days.fillna(index.groupby("subject").cumcount() + 1)  # recordings: one after the other
+colors = dict(zip([*TASKS, "other"], ("C0", "C2", "C1", "0.5")))
+fig, ax = plt.subplots(figsize=(6.8, 0.36 * len(animals) + 0.9))
+for (task, new), part in index.groupby(["task", index["role"] != "pretrain"]):
+    color = colors.get(task, colors["other"])
+    shift = {"center_out_reaching": 0.14, "random_target_reaching": -0.14}.get(task, 0)
+    y = [animals.index(name) + shift for name in part["subject"]]
+    size = 4 * part["units"] / index["units"].max() + 2
+    for x, at, marker in zip(days[part.index], y, size):
+        ax.plot(x, at, "o", ms=2 * marker, color=color, mfc="w" if new else color, mew=1.2)
+for task, color in colors.items():
+    if (index["task"] == task).any():
+        ax.plot([], [], "o", color=color, label=TASKS[task])
+ax.plot([], [], "o", color="0.4", mfc="w", label="held out")
+ax.set(yticks=range(len(animals)), yticklabels=animals, ylim=(-0.6, len(animals) - 0.4))
+ax.set(xlabel="day of an animal", xlim=(0.5, days.max() + 0.5))
+ax.xaxis.get_major_locator().set_params(integer=True)
+fig.legend(loc="outside upper center", ncols=4)
+plt.show()
+
+# %% [markdown]
+# *The corpus: a dot per session, by animal, day and task. A larger dot has more units; hollow ones
+# are held out from pretraining. The paper's Figure 2 shows its own corpus.*
 #
 # ## 1.2 Twelve seconds of a session
 #
@@ -208,10 +235,29 @@ plt.show()
 # after this comparison.
 
 # %%
-pd.read_csv(plotting.FIGURES / "data/cortex.csv").fillna("").set_index("what")
+cortex = pd.read_csv(plotting.FIGURES / "data/cortex.csv").fillna("").set_index("what")
+cortex
 
 # %% [markdown]
 # *Median over sessions (10 to 90 %). Real recordings are named so; the simulated species are in no
 # result.*
+#
+# ## What we found
+
+# %%
+old = index[index["role"] == "pretrain"]
+Markdown(
+    f"- Pretraining has {len(old)} sessions of {old['subject'].nunique()} animals, "
+    f"{old['units'].sum():,} units and {old['seconds'].sum() / 3600:.1f} hours; "
+    f"{len(index) - len(old)} more sessions are held out.\n"
+    f"- A session has {index['units'].min()} to {index['units'].max()} units. Half of them fire less "
+    f"than {rates.median():.1f} times a second, a tenth more than {rates.quantile(0.9):.0f}.\n"
+    "- R² of a linear filter: "
+    + "; ".join(f"{name}, {r2}" for name, r2 in cortex.loc["Wiener filter R²"].items())
+)
+
+# %% [markdown]
+# What stays open is how much of what is found on simulated animals holds on real ones. The one
+# answer so far is in [13_real](13_real.ipynb).
 #
 # Next: [02_tokens](02_tokens.ipynb) turns a second of such a session into tokens.

@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import Markdown
 from matplotlib.colors import ListedColormap
 
 from poyo import ROOT, sampling, tokens
@@ -313,6 +314,20 @@ fewer = tokens.tokenize([session], np.array([0]), np.array([start]), length, kee
 left = int(fewer["input_mask"].sum())
 print(f"every second unit dropped: {len(unit)} tokens become {left}")
 assert left == even[unit].sum()
+
+# %% [markdown]
+# ## What we found
+
+# %%
+finest = rows[-1]
+Markdown(
+    f"- A second of {U} units is {len(time)} tokens: {spikes.sum()} spikes and two markers for "
+    f"each unit. In bins of {finest['bin (ms)']:g} ms it would be {finest['numbers']:,} counts, "
+    f"{finest['of them zero']:.0%} of them zero.\n"
+    f"- {len(silent)} of the units are silent in it, and the network is told so.\n"
+    f"- In a batch of windows from several sessions {1 - mask.mean():.0%} of the places are "
+    "padding, which the network leaves out."
+)
 
 # %% [markdown]
 # That is all the network gets: who, when, what kind. [03_model](03_model.ipynb) shows what it does

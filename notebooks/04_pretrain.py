@@ -25,12 +25,13 @@ model = "poyo_mp"
 # %%
 import matplotlib.pyplot as plt
 import pandas as pd
+from IPython.display import Markdown
 
 from poyo import ROOT, distributed, threads, train
 from poyo.data import sources
 from poyo.data.intervals import contains
 from poyo.decoder import Decoder
-from poyo.study import plotting, profile
+from poyo.study import paper, plotting, profile
 
 plt.style.use("poyo.study.style")
 params = profile.load()
@@ -145,4 +146,21 @@ history.to_csv(folder / "history.csv", index=False, lineterminator="\n")
 plotting.csv(scores, f"pretrain/{model}")
 
 # %% [markdown]
+# ## What we found
+
+# %%
+levels = scores.groupby("session_id", sort=False).r2.mean()
+by_task = scores.assign(task=scores.task.map(paper.TASKS).fillna(scores.task))
+by_task = by_task.groupby("task", sort=False).r2.mean().round(2)
+Markdown(
+    f"One network of {parameters:,} shared parameters decodes all {len(levels)} sessions: mean "
+    f"test R² **{levels.mean():.2f}**, from {levels.min():.2f} to {levels.max():.2f} (by task: "
+    + ", ".join(f"{task} {r2:.2f}" for task, r2 in by_task.items())
+    + "). No unit was matched to one of another day."
+)
+
+# %% [markdown]
+# Whether it decodes them better than a network for each session alone is asked, with a yes or no
+# for every simulated species, in [11_results](11_results.ipynb).
+#
 # Next: [05_adapt](05_adapt.ipynb) takes this network to days and animals that it has never seen.

@@ -23,12 +23,13 @@ from itertools import chain
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 from poyo import ROOT, adapt, threads, train
 from poyo.data import sources
 from poyo.data.recording import RecordingError
 from poyo.decoder import Decoder
-from poyo.study import paper, profile
+from poyo.study import paper, plotting, profile
 
 plt.style.use("poyo.study.style")
 params = profile.load()
@@ -119,7 +120,10 @@ scores = pd.DataFrame(runs)[[*what, "r2"]]
 curves = pd.DataFrame(
     [{name: row[name] for name in what} | point for row in runs for point in row["history"]]
 )
-scores.pivot_table(index=["column", "session_id"], columns="method", values="r2", sort=False)
+levels = scores.pivot_table(
+    index=["column", "session_id"], columns="method", values="r2", sort=False
+)
+plotting.table(levels)
 
 # %% [markdown]
 # *R² of the test trials, mean over seeds.* The first three columns of the paper's Table 2 ask
@@ -167,7 +171,9 @@ for column in params.adapt.few:
             for name in ("poyo_mp", "single_session"):
                 jobs.append((about, short, name, ways[name][:1]))
 few = pd.DataFrame(all_of(jobs))[[*what, "trials", "r2"]]
-few.pivot_table(index=["column", "method"], columns="trials", values="r2", sort=False).round(3)
+plotting.table(
+    few.pivot_table(index=["column", "method"], columns="trials", values="r2", sort=False)
+)
 
 # %% [markdown]
 # *Test R² by number of labelled trials, mean over the sessions of a column.*
@@ -187,7 +193,7 @@ transfer = all_of(
     for recording in columns.get(column, [])
 )
 transfer = pd.DataFrame(transfer)[[*what, "r2"]]
-transfer.pivot_table(index="column", columns="method", values="r2", sort=False).round(3)
+plotting.table(transfer.pivot_table(index="column", columns="method", values="r2", sort=False))
 
 # %% [markdown]
 # *Test R² after unit identification of these networks, mean over sessions and seeds.*
@@ -227,5 +233,23 @@ for name, rows in files.items():
     rows.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
 
 # %% [markdown]
+# ## What we found
+
+# %%
+lines, alone = [], "single_session"
+for column, part in levels.groupby("column", sort=False):
+    best = part.drop(columns=alone).mean().idxmax()
+    ahead = (part[best] > part[alone]).sum()
+    name = best.replace("_", " ").replace("poyo mp", "POYO-mp").replace("poyo 1", "POYO-1")
+    lines.append(
+        f"- **{column}**: best is {name} with {part[best].mean():.2f}; from scratch has "
+        f"{part[alone].mean():.2f}, and is behind in {ahead} of {len(part)} session(s)."
+    )
+Markdown("\n".join(lines))
+
+# %% [markdown]
+# These are few sessions of one simulated species, so nothing follows from a difference here. The
+# verdicts, over several species, are in [11_results](11_results.ipynb).
+#
 # Next: [06_baselines](06_baselines.ipynb) decodes the same trials by the methods that a laboratory
 # would use otherwise.

@@ -26,10 +26,11 @@
 
 # %%
 import pandas as pd
+from IPython.display import Markdown
 
 from poyo import ROOT, threads, tokens, vocabulary
 from poyo.data import sources
-from poyo.study import baselines, profile
+from poyo.study import baselines, plotting, profile
 
 params = profile.load()
 threads.use(params.threads)
@@ -104,7 +105,7 @@ scores = [
 ]
 scores = pd.DataFrame(scores).round(4)
 table = scores.pivot_table(index="method", columns="role", values="r2", sort=False)
-table.round(3).astype(object).fillna("")
+plotting.table(table)
 
 # %% [markdown]
 # *R² on test trials, mean over sessions and seeds.* The Wiener filter is linear; what the MLP and
@@ -117,4 +118,16 @@ folder.mkdir(parents=True, exist_ok=True)
 scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")
 
 # %% [markdown]
+# ## What we found
+
+# %%
+best = table.drop(columns="pretrain", errors="ignore")
+lines = [f"- **{role}**: {r2.idxmax()} with {r2.max():.2f}; Wiener filter {r2['wiener']:.2f}."
+         for role, r2 in best.items()]  # fmt: skip
+Markdown("\n".join(lines))
+
+# %% [markdown]
+# The last four methods are small relatives of the published ones, trained for some hundred steps;
+# the originals train for tens of thousands, so their rank here says little of them.
+#
 # Next: [07_scaling](07_scaling.ipynb) asks what more parameters, sessions, steps and labels bring.

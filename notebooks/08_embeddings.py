@@ -16,6 +16,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.metrics import pairwise_distances
@@ -180,5 +181,24 @@ plt.show()
 # *Left: session embeddings, colour: animal, marker: task (o center-out, □ random target, △ maze).
 # Middle: unit embeddings, coloured by the direction the unit prefers. Right: the preferred
 # direction read linearly from the row of a unit, sessions held out. First seed.*
+#
+# ## What we found
+
+# %%
+lines = [
+    f"- The nearest other session is of the same {column} in {shares['alike']:.0%} of the cases, "
+    f"where chance has {shares['chance']:.0%}."
+    for column, shares in near.items()
+]
+lines += [
+    f"- {row.quantity}: {row.mean:.2f} [{row.low:.2f}, {row.high:.2f}]"
+    + (", so it can be read from a unit's row." if row.low > 0 else ", so it cannot be told.")
+    for row in read.itertuples()
+]
+Markdown("\n".join(lines))
+
+# %% [markdown]
+# Animal and source go together in this corpus, as they do in the paper's, so which of the two a
+# session's row tells cannot be said from it.
 #
 # Next: [09_ablations](09_ablations.ipynb) takes one part of the model away at a time.

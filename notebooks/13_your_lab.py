@@ -19,7 +19,7 @@
 #
 # Before it trains it says on the terminal what that will cost at most; then it shows progress and
 # the time left. If it is stopped, run it again: trainings that were finished are not repeated. For
-# a first look in a quarter of the time add `share 0.25`. The recipes are `your_lab` in
+# a first look in a quarter of the steps add `share 0.25`. The recipes are `your_lab` in
 # `params.yaml`; how a file may look is on [the page for one recording](12_your_recording.ipynb).
 # What can be said after `-p`:
 #

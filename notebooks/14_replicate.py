@@ -31,20 +31,13 @@ from poyo.study import lab, plotting, profile, replicates, results
 params = profile.load()
 threads.use(params.threads)
 setup = params.evidence
-recipes = lab.limited(params.your_lab, setup.budgets)
-adapting = {
-    name: replace(getattr(recipes, name), batch_size=setup.adapt_batch_size)
-    for name in ("unit_identification", "finetune")
-}
-recipes = replace(recipes, **adapting)
-recipes = replace(recipes, finetune=replace(recipes.finetune, lr=setup.finetune_lr))
-# from scratch, few labels and all of them are learned best at different rates; few in one round
-alone = replace(recipes.from_scratch, lr=setup.from_scratch_lr)
-short = replace(recipes.from_scratch, budget=recipes.from_scratch.steps)
-how = lab.How(setup.size, params.windows, params.wiener, params.baselines, recipes)
-few = how._replace(recipes=replace(recipes, from_scratch=short))
-how = how._replace(recipes=replace(recipes, from_scratch=alone))
-wrong = lab.limited(recipes, setup.budgets | {"pretrain": setup.control_steps})
+rest = params.your_lab, params.windows, params.wiener, params.baselines
+how = replicates.how(setup, *rest)
+wrong = replicates.how(setup, *rest, pretrain=setup.control_steps)
+# from scratch, few labels are learned best at another rate than all of them, and in one round
+short = params.your_lab.from_scratch
+short = replace(short, budget=short.steps)
+few = how._replace(recipes=replace(how.recipes, from_scratch=short))
 
 # %% [markdown]
 # ## 14.1 The species
@@ -77,17 +70,17 @@ pd.DataFrame(
 # %%
 old, third = corpus["pretraining"], corpus["pretraining"][::3]
 false = [replicates.shifted(one, species) for one in old]
-jobs = {results.ALL: (old, recipes), results.THIRD: (third, recipes)}
-jobs |= {one.session_id: ([one], recipes) for one in third[:2]}
+jobs = {results.ALL: (old, how), results.THIRD: (third, how)}
+jobs |= {one.session_id: ([one], how) for one in third[:2]}
 jobs |= {results.SHIFTED: (false, wrong)}
 
 
 def trained(job):
     """A decoder of one session, or of several."""
-    some, recipes = job
+    some, how = job
     if len(some) == 1:
         return lab.from_scratch(some[0], how, seed=species)
-    return lab.pretrain(some, how._replace(recipes=recipes), seed=species)[0]
+    return lab.pretrain(some, how, seed=species)[0]
 
 
 decoders = dict(zip(jobs, threads.processes(trained, jobs.values())))
@@ -132,7 +125,8 @@ scores.insert(0, "role", scores.session.map(role))
 plotting.csv(
     scores[["species", "role", "session", "method", "trials", "r2"]], f"replicates/{species}"
 )
-scores.pivot_table(index="method", columns=["role", "trials"], values="r2", sort=False).round(3)
+by = ["role", "trials"]
+plotting.table(scores.pivot_table(index="method", columns=by, values="r2", sort=False))
 
 # %% [markdown]
 # *Mean test R² over the sessions of a role, by the number of labelled trials.*

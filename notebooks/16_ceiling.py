@@ -71,7 +71,7 @@ jobs = [(one, *kind) for kind in kinds for one in sessions]
 ceiling = pd.DataFrame(threads.processes(decoded, jobs)).assign(profile=params.profile)
 plotting.csv(ceiling.sort_values(["species", "session", "noiseless", "times"]), "ceiling")
 means = ceiling.groupby(["noiseless", "times", "method"]).r2.mean()
-means.unstack("method").round(3)
+plotting.table(means.unstack("method"))
 
 # %% [markdown]
 # *Mean test R² over species.*

@@ -144,14 +144,16 @@ for name, some in corpora.items():
         rows.append({"corpus": name, "days": days, "lost": lost})
 pairs = pd.DataFrame(rows)
 pairs["days"] = pd.cut(pairs.days, [0, 3, 10, 30, 100], labels=["1-3", "4-10", "11-30", "31-100"])
-drift = pairs.groupby(["corpus", "days"], observed=True, sort=False).lost.median().unstack()
+drift = pairs.pivot_table(
+    index="corpus", columns="days", values="lost", aggfunc="median", observed=True
+)
 drift.columns = [f"R² lost in {label} days" for label in drift]
-drift.round(2)
+plotting.table(drift, 2)
 
 # %% [markdown]
 # *Median over pairs of days. Real channels were thresholded anew on some days, which a filter
 # notices more than a change of tuning.*
 
 # %%
-whole = pd.concat([cortex.T, drift.map("{:.2f}".format).where(drift.notna(), "")], axis=1).T
+whole = pd.concat([cortex.T, plotting.table(drift, 2)], axis=1).T
 plotting.csv(whole.rename_axis("what").reset_index(), "cortex")

@@ -73,8 +73,9 @@ def test_a_share_of_the_steps(training):
     assert half.finetune.steps == laptop.finetune.steps // 2
     assert half.pretrain.lr == laptop.pretrain.lr and half.trials == laptop.trials
     assert lab.shortened(laptop, 1.0) == laptop
+    assert half.unit_identification == laptop.unit_identification, "it is short as it is"
     tiny = lab.shortened(laptop, 1e-6)
-    assert tiny.unit_identification.steps == tiny.unit_identification.eval_every == 1
+    assert tiny.finetune.steps == tiny.finetune.eval_every == 1
 
 
 def test_a_step_costs_something(days):

@@ -63,14 +63,15 @@ def simulated(units: tuple[int, int], minutes: float, seed: int) -> list[Recordi
 
 
 def shortened(recipes: Lab, share: float) -> Lab:
-    """The recipes with a share of their steps, and of their budgets."""
+    """The recipes with a share of their steps, and of their budgets; unit identification, which is
+    short as it is, keeps all."""
 
     def less(recipe: EmbeddingRecipe) -> EmbeddingRecipe:
         counts = {key: getattr(recipe, key, None) for key in ("steps", "budget")}
         counts = {key: max(1, round(share * n)) for key, n in counts.items() if n}
         return replace(recipe, eval_every=min(recipe.eval_every, counts["steps"]), **counts)
 
-    names = "pretrain", "unit_identification", "finetune", "from_scratch"
+    names = "pretrain", "finetune", "from_scratch"
     return replace(recipes, **{name: less(getattr(recipes, name)) for name in names})
 
 

@@ -35,6 +35,15 @@ def csv(data: pd.DataFrame, name: str) -> None:
         data.to_csv(scratch, index=False, float_format=text, lineterminator="\n")
 
 
+def table(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """The frame as a page shows it: numbers with so many digits, nothing where there is none."""
+
+    def text(x):
+        return x if not isinstance(x, float) else "" if pd.isna(x) else f"{x:.{digits}f}"
+
+    return frame.map(text)
+
+
 def markdown(rows: list[dict[str, str]], name: str, caption: str) -> str:
     """Write figures/tables/<name>.md and return it: a row per dict, columns by their keys."""
     columns = list(rows[0])

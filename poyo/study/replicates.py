@@ -12,10 +12,24 @@ from ..data.intervals import intervals
 from ..data.recording import CO, RT, Recording
 from ..data.simulate import simulate
 from . import lab
-from .profile import Evidence
+from .profile import Evidence, Lab
 
 KNOWN = ("sim-c", CO), ("sim-c", RT), ("sim-m", CO), ("sim-m", RT), ("sim-j", CO)  # each day
 NEW_DAY, NEW_ANIMAL = (("sim-m", RT),), (("sim-t", CO), ("sim-t", RT))
+
+
+def how(setup: Evidence, recipes: Lab, *rest, **budgets: int) -> lab.How:
+    """What a replicate is trained with: the recipes of a laboratory with what `setup` says
+    otherwise. rest: of `lab.How`. budgets: gradient steps by recipe, instead of those of `setup`."""
+    recipes = lab.limited(recipes, setup.budgets | budgets)
+    size = {"batch_size": setup.adapt_batch_size}
+    recipes = replace(
+        recipes,
+        unit_identification=replace(recipes.unit_identification, **size),
+        finetune=replace(recipes.finetune, lr=setup.finetune_lr, **size),
+        from_scratch=replace(recipes.from_scratch, lr=setup.from_scratch_lr),
+    )
+    return lab.How(setup.size, *rest, recipes)
 
 
 def plan(seed: int, setup: Evidence) -> dict[str, list[dict]]:
