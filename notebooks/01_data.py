@@ -250,8 +250,9 @@ Markdown(
     f"- Pretraining has {len(old)} sessions of {old['subject'].nunique()} animals, "
     f"{old['units'].sum():,} units and {old['seconds'].sum() / 3600:.1f} hours; "
     f"{len(index) - len(old)} more sessions are held out.\n"
-    f"- A session has {index['units'].min()} to {index['units'].max()} units. Half of them fire less "
-    f"than {rates.median():.1f} times a second, a tenth more than {rates.quantile(0.9):.0f}.\n"
+    f"- A session has {index['units'].min()} to {index['units'].max()} units. Half of them fire "
+    f"less than {rates.median():.1f} times a second, a tenth more than "
+    f"{rates.quantile(0.9):.0f}.\n"
     "- R² of a linear filter: "
     + "; ".join(f"{name}, {r2}" for name, r2 in cortex.loc["Wiener filter R²"].items())
 )

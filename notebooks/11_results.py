@@ -87,14 +87,20 @@ for ax, (column, part) in zip(axes, panels.items()):
 if len(ceiling):
     axes[-1].axvline(results.limit(ceiling).mean(), color="0.3", ls="--", lw=0.8)
 axes[0].set_yticklabels([paper.METHODS[m] for m in shown[::-1]])
+kinds = {
+    "mean": {"marker": "o", "ms": 5.5, "color": "0.45"},
+    f"one session, right: one {units}": {"marker": "o", "ms": 3, "color": "0.45", "mfc": "w"},
+    "the paper's mean, on its recordings": {"marker": "|", "ms": 9, "mew": 1.6, "color": "C3"},
+}
+handles = [plt.Line2D([], [], ls="", label=name, **look) for name, look in kinds.items()]
+fig.legend(handles=handles, loc="outside upper center", ncols=len(kinds))
 plotting.save(fig, "table2")
 plt.show()
 
 # %% [markdown]
-# *Filled: mean over sessions; hollow: each session, seeds averaged, a grey line through the same
-# one; every panel has its own range. Red: what the paper reports for this row, on its recordings.
-# The last panel is of the species that the claims below rest on: hollow is a species, the sessions
-# of its new animal averaged. Where their [ceiling](16_ceiling.ipynb) has been computed, what the
+# *Seeds are averaged; a grey line goes through the same session; every panel has its own range.
+# The last panel is of the species that the claims below rest on, the sessions
+# of the new animal of each averaged. Where their [ceiling](16_ceiling.ipynb) has been computed, what the
 # best decoder reaches with 64 times the labelled trials, it is the dashed line, and only the
 # sessions with random targets are shown.*
 #

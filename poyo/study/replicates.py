@@ -20,7 +20,8 @@ NEW_DAY, NEW_ANIMAL = (("sim-m", RT),), (("sim-t", CO), ("sim-t", RT))
 
 def how(setup: Evidence, recipes: Lab, *rest, **budgets: int) -> lab.How:
     """What a replicate is trained with: the recipes of a laboratory with what `setup` says
-    otherwise. rest: of `lab.How`. budgets: gradient steps by recipe, instead of those of `setup`."""
+    otherwise. rest: of `lab.How`; budgets: gradient steps by recipe, instead of those of `setup`.
+    """
     recipes = lab.limited(recipes, setup.budgets | budgets)
     size = {"batch_size": setup.adapt_batch_size}
     recipes = replace(
@@ -36,12 +37,12 @@ def plan(seed: int, setup: Evidence) -> dict[str, list[dict]]:
     """What `simulate` is asked for, the sessions of a species by their role: "pretraining", "new
     day", "new animal"."""
     rest = {"units": setup.units, "seed": seed, "minutes": setup.held_out_minutes}
-    more = {"pretraining": {"minutes": setup.minutes}}
+    longer = {"pretraining": {"minutes": setup.minutes}}
     days = {"pretraining": range(1, 1 + setup.days), "new day": [1 + setup.days]}
     who = {"pretraining": KNOWN, "new day": NEW_DAY, "new animal": NEW_ANIMAL}
     return {
         role: [
-            {"animal": animal, "day": day, "task": task} | rest | more.get(role, {})
+            {"animal": animal, "day": day, "task": task} | rest | longer.get(role, {})
             for day in days.get(role, [1])
             for animal, task in pairs
         ]
