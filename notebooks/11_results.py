@@ -99,10 +99,10 @@ plt.show()
 
 # %% [markdown]
 # *Seeds are averaged; a grey line goes through the same session; every panel has its own range.
-# The last panel is of the species that the claims below rest on, the sessions
-# of the new animal of each averaged. Where their [ceiling](16_ceiling.ipynb) has been computed, what the
-# best decoder reaches with 64 times the labelled trials, it is the dashed line, and only the
-# sessions with random targets are shown.*
+# The last panel is of the species that the claims below rest on, the sessions of the new animal of
+# each averaged. Where their [ceiling](16_ceiling.ipynb) has been computed, what the best decoder
+# reaches with 64 times the labelled trials, it is the dashed line, and only the sessions with
+# random targets are shown.*
 #
 # Every row but the Wiener filter could choose from equally many configurations, on other species
 # than this one ([15_tuning](15_tuning.ipynb)).

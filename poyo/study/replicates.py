@@ -36,13 +36,14 @@ def how(setup: Evidence, recipes: Lab, *rest, **budgets: int) -> lab.How:
 def plan(seed: int, setup: Evidence) -> dict[str, list[dict]]:
     """What `simulate` is asked for, the sessions of a species by their role: "pretraining", "new
     day", "new animal"."""
-    rest = {"units": setup.units, "seed": seed, "minutes": setup.held_out_minutes}
-    longer = {"pretraining": {"minutes": setup.minutes}}
+    rest, minutes = {"units": setup.units, "seed": seed}, {"pretraining": setup.minutes}
     days = {"pretraining": range(1, 1 + setup.days), "new day": [1 + setup.days]}
     who = {"pretraining": KNOWN, "new day": NEW_DAY, "new animal": NEW_ANIMAL}
     return {
         role: [
-            {"animal": animal, "day": day, "task": task} | rest | longer.get(role, {})
+            {"animal": animal, "day": day, "task": task}
+            | rest
+            | {"minutes": minutes.get(role, setup.held_out_minutes)}
             for day in days.get(role, [1])
             for animal, task in pairs
         ]
