@@ -86,14 +86,14 @@ pd.DataFrame([{"what": w, "letters": s, "shape": tuple(t.shape)} for w, s, t in 
 # In a picture, with the shapes of one window:
 
 # %%
-n, depth = int(real.sum(1).float().mean()), model.size.depth
+typical, depth = int(real.sum(1).float().mean()), model.size.depth
 D, (L, Q) = model.size.dim, (len(z0), y.shape[1])
 boxes = {  # center x and y, text, colour
     "spikes": (0, 2, f"spikes\nof {U} units", "0.85"),
-    "tokens": (0, 1, f"tokens\n{n} x {D}", "C0"),
+    "tokens": (0, 1, f"tokens\n{typical} x {D}", "C0"),
     "latents": (1.6, 2, f"latents\n{L} x {D}\nlearned, on a grid of time", "C1"),
     "encoder": (1.6, 1, "encoder\ncross-attention", "0.85"),
-    "processor": (3.2, 1, f"processor\nself-attention,\n{depth} layers", "0.85"),
+    "processor": (3.2, 1, f"processor\nself-attention,\nlayers: {depth}", "0.85"),
     "queries": (4.8, 2, f"queries\n{Q} x {D}\nsession and time", "C2"),
     "decoder": (4.8, 1, "decoder\ncross-attention", "0.85"),
     "velocity": (6.2, 1, f"velocity\n{Q} x 2", "C2"),
@@ -434,7 +434,7 @@ middle = (lag_edges[1:] + lag_edges[:-1]) / 2
 even = np.divide(taken, pairs, out=np.zeros_like(taken), where=pairs > 0).mean(0)
 lean = 1e3 * (even * middle).sum() / even.sum()
 Markdown(
-    f"- {L} latents read any number of tokens, {n} in a window of this session. At {many:,} "
+    f"- {L} latents read any number of tokens, {typical} in a window here. At {many:,} "
     f"tokens the paper's model makes {ratio:.0f} times fewer comparisons than a plain transformer "
     "would.\n"
     f"- The same output comes out when all times are shifted alike or tokens are shuffled. Tokens "

@@ -87,7 +87,9 @@ def meet(about, recording, name, methods):
     for method in methods:
         label = f"{name} {method}, {session}, seed {seed}"
         recipe = getattr(params.adapt, method)
-        history = train.fit(decoder, [recording], recipe, seed=seed, label=label)
+        (before,) = decoder.score([recording], "valid").values()
+        history = [{"step": 0, "valid_r2": round(before, 4)}]
+        history += train.fit(decoder, [recording], recipe, seed=seed, label=label)
         decoded = decoder.decode(recording, "test")
         rows.append(
             {**about, "session_id": session, "task": recording.task,

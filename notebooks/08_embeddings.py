@@ -191,8 +191,8 @@ lines = [
     for column, shares in near.items()
 ]
 lines += [
-    f"- {row.quantity}: {row.mean:.2f} [{row.low:.2f}, {row.high:.2f}]"
-    + (", so it can be read from a unit's row." if row.low > 0 else ", so it cannot be told.")
+    f"- A unit's row {'tells' if row.low > 0 else 'does not tell'} its {row.quantity}: "
+    f"{row.mean:.2f} [{row.low:.2f}, {row.high:.2f}]."
     for row in read.itertuples()
 ]
 Markdown("\n".join(lines))
