@@ -80,6 +80,7 @@ def read(app, name: str, source: list[str]) -> None:
     elif name == "experiments":
         app.env.note_dependency(str(ROOT / "params.yaml"))
         source[0] = source[0].replace("<!-- knobs -->", pages.knobs())
+        source[0] = source[0].replace("<!-- recipes -->", pages.recipes())
 
 
 def setup(app) -> None:

@@ -15,6 +15,9 @@ import yaml  # reads the 80 kB of dvc.lock twenty times as fast as ruamel.yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 EVERY = "params", "code", "render"  # stages with which every page begins and ends
+WAYS = "unit_identification", "finetune", "single_session"
+RATES = "batch_size", "optimizer", "lr", "embedding_lr", "warmup", "hold", "weight_decay"
+RATES += "dropout", "unit_dropout"
 LONG = 12  # more lines of code are folded
 
 
@@ -33,6 +36,7 @@ def page(text: str, name: str) -> str:
                 source = f"{{.caption}}\n**{label}.** {source}"
             cell["source"], drawn = links(source), None
             continue
+        cell["outputs"] = [as_table(output) for output in cell["outputs"]]
         data = [output.get("data", {}) for output in cell["outputs"]]
         drawn = cell if any("image/png" in forms for forms in data) else drawn
         cell["metadata"]["tags"] = ["hide-input"] * (len(source.splitlines()) > LONG)
@@ -40,6 +44,14 @@ def page(text: str, name: str) -> str:
     (profile,) = re.findall(r"profile \*\*(\w+)", "".join(banner["source"]))
     foot["source"] = provenance(name, profile)
     return json.dumps(nb | {"cells": [*cells, foot]})
+
+
+def as_table(output: dict) -> dict:
+    """An output; of a table that was printed as Markdown, what shows it as a table."""
+    text = "".join(output.get("text", ()))
+    if not text.startswith("| "):
+        return output
+    return {"output_type": "display_data", "data": {"text/markdown": text}, "metadata": {}}
 
 
 def links(text: str) -> str:
@@ -99,7 +111,6 @@ def minutes(of: Iterable[str]) -> str:
 def knobs() -> str:
     """A table of the parameters that params.yaml explains: what each is, the stages that read it,
     the figures that change with it, and how long all that runs again takes."""
-    when_asked = {"speed": "speed", "ablations": "asked@ablations", "scale": "asked@scale"}
     rows, section = ["| parameter | what it is | runs again | figures | time |"], ""
     rows.append("|---|---|---|---|---|")
     for line in (ROOT / "params.yaml").read_text().splitlines():
@@ -117,10 +128,36 @@ def knobs() -> str:
         kinds = dict.fromkeys(f"`{stage.split('@')[0]}`" for stage in read_by)
         about = about.replace("|", "or")
         cells = [", ".join(kinds), ", ".join(Path(p).stem for p in drawn), minutes(again)]
-        if section in when_asked:
-            cells = [f"`dvc repro -f -s {when_asked[section]}`, when asked", "", ""]
+        if not again and (stage := _asked(section)):
+            cells = [f"`dvc repro -f -s {stage}`, when asked", "", ""]
         rows.append(" | ".join([f"| `{key}`", about, *cells]) + " |")
     return "\n".join(rows)
+
+
+def recipes() -> str:
+    """A table of what models are trained by, in the committed profile and in that of the paper."""
+    ways = []
+    for name in ("params.yaml", "profiles/paper.yaml"):
+        params = yaml.safe_load((ROOT / name).read_text())
+        pretraining = params["pretrain"] | params["models"]["poyo_mp"]
+        ways.append({"pretraining": pretraining} | {way: params["adapt"][way] for way in WAYS})
+    rows = ["| | " + " | ".join(way.replace("_", " ") for way in ways[0]) + " |"]
+    rows.append("|---" * (1 + len(ways[0])) + "|")
+    for key in ("size", "steps", *RATES):
+        cells = [[str(some[way].get(key, "")) for some in ways] for way in ways[0]]
+        rows.append(
+            f"| `{key}` | " + " | ".join(" / ".join(filter(None, c)) for c in cells) + " |"
+        )
+    return "\n".join(rows)
+
+
+def _asked(section: str) -> str:
+    """The stage, run when asked for, whose page reads a section of params.yaml; "" is none."""
+    pages = {f"asked@{key}": page for key, page in _yaml("dvc.yaml")["asked"]["foreach"].items()}
+    for stage, page in {"speed": "10_speed", **pages}.items():
+        if f"params.{section}" in (ROOT / f"notebooks/{page}.py").read_text():
+            return stage
+    return ""
 
 
 def _reads(stage: str, key: str) -> bool:

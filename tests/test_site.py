@@ -30,7 +30,9 @@ def test_a_page_keeps_its_cells_and_says_where_it_comes_from(name):
     before = json.loads((ROOT / f"notebooks/rendered/{name}.ipynb").read_text())["cells"]
     *cells, foot = shown(name)
     assert [cell["id"] for cell in cells] == [cell["id"] for cell in before[1:]]
-    assert [c.get("outputs") for c in cells] == [c.get("outputs") for c in before[1:]]
+    assert [len(c.get("outputs", ())) for c in cells] == [
+        len(c.get("outputs", ())) for c in before[1:]
+    ]
     assert f"notebooks/rendered/{name}.ipynb" in foot["source"]
     assert "| Profile | `laptop` |" in foot["source"]
 
@@ -42,6 +44,21 @@ def test_the_foot_of_a_page_names_its_stage_files_and_parameters():
     assert "profile: laptop" in foot
     assert "| Stage | `pretrain@poyo_mp` |" in shown("04_pretrain")[-1]["source"]
     assert "| Stage | `speed` |" in shown("10_speed")[-1]["source"]  # writes its page itself
+
+
+def test_a_printed_table_is_shown_as_one():
+    outputs = [o for cell in shown("10_speed") for o in cell.get("outputs", ())]
+    printed = ["".join(output.get("text", "")) for output in outputs]
+    assert any(printed) and not any(text.startswith("| ") for text in printed)
+    tables = ["".join(o["data"].get("text/markdown", "")) for o in outputs if "data" in o]
+    assert any(text.startswith("| ") for text in tables)
+
+
+def test_tables_of_parameters_say_what_each_does_and_what_differs():
+    rows = {row.split(" | ")[0].strip("| `"): row for row in pages.knobs().splitlines()}
+    assert "`pretrain`" in rows["windows.length"] and "table2" in rows["windows.length"]
+    assert "`dvc repro -f -s asked@scale`" in rows["scale.sessions"]
+    assert "| `optimizer` | muon / lamb | adamw / lamb | muon / lamb |" in pages.recipes()
 
 
 def test_figures_are_numbered_and_long_code_is_folded():
