@@ -92,6 +92,13 @@ table.iloc[[0, 1, U, U + 1, *range(2 * U, 2 * U + 6)]]
 # *Two of the START tokens, two of the END tokens and the first spikes. The session's name, which
 # begins every unit's name, is left out. The order of the rows carries no meaning: the network
 # gives the same answer for any other (shown in [03_model](03_model.ipynb)).*
+#
+# For the network, a token of unit $u$ and kind $k$ is the sum of two learned vectors,
+#
+# $$x = \operatorname{UnitEmb}(u) + \operatorname{KindEmb}(k),$$
+#
+# together with its time $t$, which is not part of the vector: it turns the token's key and value
+# in attention ([03_model](03_model.ipynb), section 3.3).
 
 # %%
 colours = np.array(sns.husl_palette(U, s=0.95, l=0.55))
@@ -250,7 +257,10 @@ plt.show()
 #
 # The target is the velocity over a constant of its dataset, so that numbers are of order one. The
 # loss is the squared error times a **weight**. In center-out reaches count five times and waiting
-# a tenth: otherwise the network would mostly learn to say zero.
+# a tenth: otherwise the network would mostly learn to say zero. With targets $y_q$ of $d$ dims,
+# what is decoded $\hat y_q$, and weights $w_q$, over all queries $q$ of a batch:
+#
+# $$\mathcal L = \frac{\sum_q w_q \, \lVert \hat y_q - y_q \rVert^2 / d}{\sum_q w_q}$$
 
 # %%
 readout = session.readout

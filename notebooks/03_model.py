@@ -126,6 +126,13 @@ plt.show()
 # mean over the batch. Latents and queries are the ones that ask; tokens, and later the latents,
 # are what is asked.*
 #
+# As equations, with tokens $x$, latents $z$, queries $o$ and velocities $y$ (after each attention
+# comes a feed-forward network, added likewise; norms are left out):
+#
+# $$z \leftarrow z_0 + \operatorname{CrossAttn}(z_0, x), \qquad
+# z \leftarrow z + \operatorname{SelfAttn}(z) \text{ in every layer}, \qquad
+# y = W\left(o + \operatorname{CrossAttn}(o, z)\right).$$
+#
 # The number of latents does not depend on the number of tokens. Between encoder and decoder the
 # network never sees a spike again: what is not gathered by the `L` latents is lost.
 
@@ -150,8 +157,14 @@ print(f"{int(batch['input_mask'].sum(1).max())} tokens at most, always {L} laten
 # Take two of the numbers in a query as a point in the plane and turn it by an angle proportional
 # to its time; do the same with the key. The match of the two is a dot product, and a dot product
 # only sees the angle *between* them: proportional to the difference of their times (RoPE, Su et
-# al. 2021). Each head has 64 numbers, 32 pairs. Half of the pairs turn, each at its own
-# **period**; the other half do not turn and match whatever the times are.
+# al. 2021). With $R(t)$ the rotation by time $t$,
+#
+# $$R(t)\,q \cdot R(s)\,k = q \cdot R(s - t)\,k, \qquad
+# R_i(t) = \begin{pmatrix} \cos \omega_i t & -\sin \omega_i t \\
+# \sin \omega_i t & \cos \omega_i t \end{pmatrix}, \qquad \omega_i = 2\pi / T_i.$$
+#
+# Each head has 64 numbers, 32 pairs. Half of the pairs turn, pair $i$ with a **period** $T_i$ of
+# its own; the other half do not turn ($\omega_i = 0$) and match whatever the times are.
 
 # %%
 periods = 2 * np.pi / model.rotary_emb.omega.numpy()[: HEAD // 4].astype(float)
@@ -210,8 +223,8 @@ assert (relative - direct).abs().max() < 0.1
 print("turned by its own time, then back by the reader's: turned by the difference")
 
 # %% [markdown]
-# Put together: with $R(t)$ the rotation by time $t$, a latent with query $q$ at time $s$ gathers
-# from tokens at times $t_n$, with keys $k_n$ and values $v_n$,
+# Put together: a latent with query $q$ at time $s$ gathers from tokens at times $t_n$, with keys
+# $k_n$ and values $v_n$,
 #
 # $$R(-s) \sum_n a_n R(t_n)\,v_n, \qquad
 # a_n = \operatorname{softmax}_n\left(R(s)\,q \cdot R(t_n)\,k_n / \sqrt{64}\right).$$
