@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Five minutes with POYO
 #
-# > **Question.** What does a decoder gain from having been trained on other animals?\
+# > **Question.** Can a decoder that was trained on other animals be used for a new one, by
+# > learning one vector for each of its neurons?\
 # > **In the paper:** the idea of Figure 1, and unit identification (section 2.5).\
 # > **Cost** on two CPU cores: half a minute, once a network is pretrained.
 #
@@ -95,7 +96,8 @@ plt.show()
 
 # %% [markdown]
 # *Above: every tick is a spike, every row and colour a unit. Below: the velocity of the hand,
-# which is to be decoded. Dotted lines part the stretches.*
+# which is to be decoded. Dotted lines separate pieces that do not
+# follow each other in the session.*
 #
 # ## 0.2 Spikes are tokens
 #
@@ -147,7 +149,8 @@ for row in history:
 # ## 0.4 Decode the test trials
 #
 # Windows overlap, and where they do, their outputs are averaged. These trials were used neither to
-# train nor to choose anything. R² is taken during the reaches.
+# train nor to choose anything. R² is taken during the reaches. It need not equal the validation R²
+# above, which rests on half as many trials.
 
 # %%
 decoded = decoder.decode(recording, "test")
@@ -236,8 +239,9 @@ Markdown(
 )
 
 # %% [markdown]
-# One session of one simulated animal proves nothing. What holds over many, and what does not, is
-# in [11_results](11_results.ipynb).
+# One session of one simulated animal proves nothing. What pretraining adds to the same network
+# trained on such a session alone is asked in [05_adapt](05_adapt.ipynb); what holds over many
+# sessions and species, and what does not, is in [11_results](11_results.ipynb).
 #
 # ## Where to go next
 #

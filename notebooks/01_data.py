@@ -10,9 +10,11 @@
 # corpus that everything else uses, and looks at it.
 #
 # As cloned, the corpus is **simulated cortex**: artificial animals whose neurons share one
-# nonlinear system driven by the coming movement. It needs no download and the right answer is
-# known, but its numbers are its own: nothing measured on it is a result about brains. With
-# `data.corpus: poyo_mp` in `params.yaml` the same graph runs on the paper's recordings.
+# nonlinear system driven by the coming movement. All animals made from one seed share that system;
+# together they are called a simulated **species**. Another seed gives another species, whose
+# cortex computes something else. The corpus needs no download and the right answer is known, but
+# its numbers are its own: nothing measured on it is a result about brains. With `data.corpus:
+# poyo_mp` in `params.yaml` the same graph runs on the paper's recordings.
 
 # %%
 from dataclasses import asdict
@@ -178,12 +180,14 @@ plt.show()
 #
 # ## 1.4 Splits
 #
-# Of the successful trials 70 % are for training, 10 % for validation, 20 % for test. Training
-# uses *everything* except the validation and test trials and one second around them: failed
-# trials, waiting and returning too, with small loss weights. Scores are taken only where the task
-# asks for a movement: during reaches in center-out, in the maze from 50 ms before the movement to
-# 650 ms after its onset. Self-paced reaching has no trials: of ten blocks of time eight are for
-# training, one for validation and one for test, again with a second between.
+# Of the successful trials 70 % are for training, 10 % for validation, 20 % for test. Training uses
+# *everything* except the validation and test trials and one second around them: failed trials,
+# waiting and returning too, with small loss weights. In center-out, scores are taken during
+# reaches; in random-target sessions with trials, from the first target on; in the maze of the
+# benchmark's rig, from 50 ms before the onset of the movement to 650 ms after it; in all other
+# sessions, at every sample. Random-target sessions of the second source are self-paced and have no
+# trials: of ten blocks of time eight are for training, one for validation and one for test, again
+# with a second between.
 
 # %%
 fig, ax = plt.subplots(figsize=(6.8, 1.6))
@@ -202,13 +206,15 @@ share = np.diff(train).sum() / recording.duration
 print(f"{100 * share:.0f} % of the session is in the train split")
 
 # %% [markdown]
-# *The first minute of a session: what each split covers, and where scores are taken.*
+# *The first minute of a session: what each split covers, and the reaches; those in validation and
+# test trials are scored.*
 #
 # ## 1.5 Units
 #
-# Firing rates are spread widely, from less than one to some tens of spikes a second, as in real
-# arrays. From one day to the next most units stay, some are replaced, and the tuning of those that
-# stay drifts slowly; how many of them are heard differs from day to day.
+# Firing rates are spread over more than a factor of ten. Section 1.6 compares them with those of
+# real arrays, whose busiest units fire more. From one day to the next most units stay, some are
+# replaced, and the tuning of those that stay drifts slowly; how many units are recorded differs
+# from day to day.
 
 # %%
 rates = pd.Series(
@@ -239,8 +245,9 @@ cortex = pd.read_csv(plotting.FIGURES / "data/cortex.csv").fillna("").set_index(
 cortex
 
 # %% [markdown]
-# *Median over sessions (10 to 90 %). Real recordings are named so; the simulated species are in no
-# result.*
+# *Median over sessions, in brackets the 10th and 90th percentile. Columns that begin with "real"
+# are recordings. "R² lost" is what the Wiener filter of one day loses on a day that much later.
+# The simulated animals of this table were used to choose methods, and appear in no result.*
 #
 # ## What we found
 

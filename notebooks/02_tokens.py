@@ -123,7 +123,7 @@ plt.show()
 # *A window of a simulated session, as the network gets it. Right-pointing triangles: START;
 # left-pointing: END; ticks: spikes. A colour per unit.*
 #
-# ## 2.3 Silence is heard
+# ## 2.3 A silent unit has tokens, too
 #
 # Without START and END, a unit that does not fire would leave no trace: the network could not tell
 # a silent neuron from one that was never recorded. Silence is information. A neuron that stops
@@ -141,7 +141,8 @@ assert heard.sum() == 2 * len(silent)
 #
 # The usual input is a grid of counts: units by time bins. It has a size that depends on the bin
 # width, most of it is zero, and where in its bin a spike fell is lost. Finer bins keep more of the
-# time and are emptier still. The number of tokens depends only on how much was said.
+# time and are emptier still. The number of tokens depends on how many spikes and
+# units there are, not on how precisely their times are known.
 
 # %%
 spikes = kind == tokens.SPIKE
@@ -185,9 +186,10 @@ print("a spike on the edge is in the window that begins with it, not in the one 
 # %% [markdown]
 # ## 2.6 Many windows in one batch
 #
-# Windows differ in length: more units, more spikes. In a **batch** they are stacked into one array
-# that is as long as the longest. The rest is **padding**, and a mask says which is which. The
-# model drops the padding before attention, so it costs memory and changes nothing.
+# Windows differ in length: more units, more spikes. In a **batch** they are stacked into one
+# array, as long as the longest of them (rounded up to a multiple of eight). The rest is
+# **padding**, and a mask says which is which. The model drops the padding before attention, so it
+# costs memory and changes nothing.
 
 # %%
 B = 12
@@ -217,14 +219,16 @@ plt.show()
 # %% [markdown]
 # *A batch of windows: START, then END tokens of all units, then the spikes, then padding.*
 #
-# ## 2.7 Latents and queries share the clock
+# ## 2.7 Latents and queries have times, too
 #
 # Two more sets of vectors have a time, and neither is a spike.
 #
 # **Latents** are where the network keeps what it has understood. They sit on a fixed grid: at
 # every step of the window stand the same few learned vectors, told apart from those of other steps
 # by their time alone. **Queries** ask for the answer: one for each sample of the behaviour in the
-# window, at that sample's time. So behaviour may be sampled at any rate, and is never resampled.
+# window, at that sample's time (in training, evenly thinned to at most `windows.queries`). All
+# queries of a window are the same learned vector, the embedding of its session; only their times
+# differ. So behaviour may be sampled at any rate.
 
 # %%
 index, at = (
@@ -286,11 +290,12 @@ plt.show()
 #
 # ## 2.9 Unit dropout
 #
-# In training each window loses some of its units, with all their tokens. The network must not lean
-# on a few good neurons, and it sees populations of many sizes, which is what new sessions will be.
-# How many units stay is drawn from a triangle: `unit_dropout` gives the fewest, the most likely
-# and the most. (The reference code draws by rejection in a way that flattens the triangle; so does
-# this package.) A session with fewer units than are drawn keeps them all.
+# In training a window may lose some of its units, with all their tokens, so that the network does
+# not lean on a few good neurons and sees populations of several sizes. How many units may stay is
+# drawn from a triangle: `unit_dropout` gives the fewest, the most likely and the most. (The
+# reference code draws by rejection in a way that flattens the triangle; so does this package.) A
+# session with fewer units than are drawn keeps them all. In small sessions this is nearly always
+# so, as the shares printed below show.
 
 # %%
 triangle = params.models["poyo_mp"].recipe.unit_dropout

@@ -2,7 +2,7 @@
 # # 3. A PerceiverIO over time
 #
 # > **Question.** How does one network of fixed size turn any number of spikes into movement?\
-# > **In the paper:** section 2.2, the right half of Figure 1.\
+# > **In the paper:** sections 2.2 to 2.4, the right half of Figure 1.\
 # > **Cost** on two CPU cores: a quarter of a minute, once a network is pretrained.
 #
 # [02_tokens](02_tokens.ipynb) turned one second of recording into a set of tokens. The network has
@@ -126,12 +126,13 @@ plt.show()
 # mean over the batch. Latents and queries are the ones that ask; tokens, and later the latents,
 # are what is asked.*
 #
-# As equations, with tokens $x$, latents $z$, queries $o$ and velocities $y$ (after each attention
-# comes a feed-forward network, added likewise; norms are left out):
+# As equations, with tokens $x$, latents $z$, queries $o$ (the embedding of the session, once for
+# each moment) and decoded velocities $\hat y$ (after each attention comes a feed-forward network,
+# added likewise; norms are left out):
 #
 # $$z \leftarrow z_0 + \operatorname{CrossAttn}(z_0, x), \qquad
 # z \leftarrow z + \operatorname{SelfAttn}(z) \text{ in every layer}, \qquad
-# y = W\left(o + \operatorname{CrossAttn}(o, z)\right).$$
+# \hat y = W\left(o + \operatorname{CrossAttn}(o, z)\right).$$
 #
 # The number of latents does not depend on the number of tokens. Between encoder and decoder the
 # network never sees a spike again: what is not gathered by the `L` latents is lost.
@@ -223,25 +224,25 @@ assert (relative - direct).abs().max() < 0.1
 print("turned by its own time, then back by the reader's: turned by the difference")
 
 # %% [markdown]
-# Put together: a latent with query $q$ at time $s$ gathers from tokens at times $t_n$, with keys
+# Put together: a latent with query $q$ at time $t$ gathers from tokens at times $s_n$, with keys
 # $k_n$ and values $v_n$,
 #
-# $$R(-s) \sum_n a_n R(t_n)\,v_n, \qquad
-# a_n = \operatorname{softmax}_n\left(R(s)\,q \cdot R(t_n)\,k_n / \sqrt{64}\right).$$
+# $$R(-t) \sum_n a_n R(s_n)\,v_n, \qquad
+# a_n = \operatorname{softmax}_n\left(R(t)\,q \cdot R(s_n)\,k_n / \sqrt{64}\right).$$
 #
 # `attend` in `poyo/attention.py` is this formula. Here it is written out, for one window and one
 # head.
 
 # %%
 query, key, value = torch.randn(1, 5, HEAD), *torch.randn(2, 1, 200, HEAD)
-s, t = turn(torch.rand(5)), turn(torch.rand(200))  # of the latents, of the tokens
-shares = (rotate(query, s) @ rotate(key, t).mT / HEAD**0.5).softmax(-1)
-gathered = rotate(shares @ rotate(value, t), s.conj())
-torch.testing.assert_close(attend(query, torch.cat([key, value], -1), s, t), gathered)
+t, s = turn(torch.rand(5)), turn(torch.rand(200))  # of the latents, of the tokens
+shares = (rotate(query, t) @ rotate(key, s).mT / HEAD**0.5).softmax(-1)
+gathered = rotate(shares @ rotate(value, s), t.conj())
+torch.testing.assert_close(attend(query, torch.cat([key, value], -1), t, s), gathered)
 print("attend is the formula above")
 
 # %% [markdown]
-# ## 3.4 The whole network has no clock
+# ## 3.4 Only differences of time count
 #
 # If attention only sees differences, so does everything built of it. Shift all times of a window,
 # of tokens, latents and queries, and the decoded velocity stays. Shift the tokens alone and it
@@ -286,8 +287,9 @@ print("tokens shuffled, padding among them: the same output")
 # ## 3.6 How many parameters
 #
 # The embeddings of units and sessions grow with the corpus and are counted apart. The rest is
-# shared by every neuron that was ever recorded. The paper's model for one session is called 1.3M,
-# that for many sessions 11.8M.
+# shared by every neuron that was ever recorded. In the authors' released code the configuration
+# for one session is called `poyo_1.3M`, that for many sessions `poyo_11.8M`; the paper's scaling
+# figure quotes 3.8, 7.4 and 13 million, with unit embeddings.
 
 # %%
 counts = {}

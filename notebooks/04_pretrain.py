@@ -3,7 +3,7 @@
 #
 # > **Question.** Can one network decode many sessions whose neurons were never matched to each
 # > other?\
-# > **In the paper:** Figure 2, and the first of its four questions.\
+# > **In the paper:** Figure 2, and whether one model can be trained on many sessions (POYO-mp).\
 # > **Cost** on two CPU cores: one to three minutes for each model.
 #
 # A classical decoder belongs to one session: its weights are tied to that day's neurons, in that
@@ -13,11 +13,11 @@
 # whatever is common to them (how motor cortex turns spikes into movement) has to go into the
 # shared part.
 #
-# This notebook trains one model, a row of `models` in `params.yaml`: the two of the paper's
-# Table 2 (`poyo_mp`: the sessions of one source of data; `poyo_1`: of all sources), smaller and
-# larger ones and ones that saw less, for its scaling figure, and ones that saw one task only.
-# Held-out sessions are for [05_adapt](05_adapt.ipynb). Add a row and its name in `runs`, and
-# `dvc repro` trains it.
+# This notebook trains one model, and is run once for each name in `runs` of `params.yaml`. Two are
+# those of the paper's Table 2: `poyo_mp`, on the sessions of one source of data, and `poyo_1`, on
+# those of all sources. Others are smaller or larger, for the scaling figure, or have seen one task
+# only. To train one of your own, add it to `models` and its name to `runs`, and call `dvc repro`.
+# Held-out sessions are for [05_adapt](05_adapt.ipynb).
 
 # %% tags=["parameters"]
 model = "poyo_mp"
@@ -67,10 +67,10 @@ print(f"and {tables:,} in the embeddings of units and sessions")
 # %% [markdown]
 # ## 4.2 The training run
 #
-# Each step takes random 1-second windows from all sessions at once, drops some units at random
-# from each (so that the decoder leans on no single neuron) and minimises the weighted squared
-# error of the decoded velocity: reaches count five times, waiting counts a tenth. Along the way
-# the validation trials are decoded; the weights that did best there are kept.
+# Each step takes random 1-second windows from all sessions at once, drops units at random where a
+# session has more than are drawn ([02_tokens](02_tokens.ipynb), section 2.9), and minimises the
+# weighted squared error of the decoded velocity: reaches count five times, waiting counts a tenth.
+# Along the way the validation trials are decoded; the weights that did best there are kept.
 #
 # Paper: LAMB at a learning rate proportional to the batch, constant for half of 1,000 epochs, then
 # a cosine. Here, in the `laptop` profile: Muon for the network's matrices and AdamW for the rest,

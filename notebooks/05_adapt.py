@@ -128,10 +128,10 @@ levels = scores.pivot_table(
 plotting.table(levels)
 
 # %% [markdown]
-# *R² of the test trials, mean over seeds.* The first three columns of the paper's Table 2 ask
+# *R² of the test trials, mean over seeds.* The first three, columns of the paper's Table 2, ask
 # increasingly hard questions: the same animal on a new day, a new animal, a new animal in a less
-# stereotyped task. The last two change the rig: more units, behaviour at 1 kHz, and a task (a
-# maze) or a way of recording that only `poyo_1` has been trained on.
+# stereotyped task. The last two (NLB) change the rig: behaviour is sampled at 1 kHz, and the
+# task (a maze) or the animal is one that only `poyo_1` has been trained on.
 #
 # ## 5.3 How fast
 #
@@ -155,9 +155,10 @@ plt.show()
 #
 # ## 5.4 Few labels
 #
-# Labelled trials cost an animal's patience. Here only some trials of a session are there to learn
-# from, a few to all; validation and test trials stay. A larger number holds the trials of a
-# smaller one. (First seed only: it is the sessions that differ.)
+# Labelled trials cost an animal's patience. Here only so many trials of a session are there to
+# learn from as `adapt.trials` says, in the columns that `adapt.few` names; validation and test
+# trials stay, and 5.2 has the same with all trials. A larger number holds the trials of a smaller
+# one. (First seed only: it is the sessions that differ.)
 
 # %%
 jobs = []
@@ -198,7 +199,9 @@ transfer = pd.DataFrame(transfer)[[*what, "r2"]]
 plotting.table(transfer.pivot_table(index="column", columns="method", values="r2", sort=False))
 
 # %% [markdown]
-# *Test R² after unit identification of these networks, mean over sessions and seeds.*
+# *Test R² after unit identification of these networks, mean over sessions and seeds; empty where
+# it was not asked for. To compare, `poyo_mp_unit_identification` in 5.2 is a network that has seen
+# both tasks, but also more sessions, in more steps.*
 #
 # ## 5.6 What it looks like
 #

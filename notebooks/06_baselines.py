@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 6. The yardsticks
+# # 6. The other decoders
 #
 # > **Question.** What would a laboratory use otherwise, and how well does it decode the same
 # > trials?\
@@ -20,9 +20,9 @@
 # | `eit` | Embedded Interaction Transformer: along each neuron's time, then across neurons |
 # | `lfads` | a generator network explains the spikes by a few factors; then a linear readout |
 #
-# All but the Wiener filter count spikes in bins of 20 ms. `ndt` and `lfads` learn the activity
-# without behaviour, from the train split; only their readout sees it: the same ridge regression as
-# the Wiener filter's.
+# The Wiener filter counts spikes in bins of 50 ms, all others in bins of 20 ms. `ndt` and `lfads`
+# learn the activity without behaviour, from the train split; only their readout sees it: the same
+# ridge regression as the Wiener filter's.
 
 # %%
 import pandas as pd
@@ -108,8 +108,9 @@ table = scores.pivot_table(index="method", columns="role", values="r2", sort=Fal
 plotting.table(table)
 
 # %% [markdown]
-# *R² on test trials, mean over sessions and seeds.* The Wiener filter is linear; what the MLP and
-# the GRU win over it is due to neurons that do not answer linearly to movement. None of these
+# *R² on test trials, mean over sessions and seeds.* The Wiener filter is linear in the square
+# roots of the counts. Where the MLP or the GRU is better, a nonlinear map helps, or their narrower
+# bins do; this page does not separate the two. None of these
 # methods can use what other sessions could have taught it: that is what pretraining is for.
 
 # %%

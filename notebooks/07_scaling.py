@@ -58,7 +58,7 @@ shared = shared.dropna().groupby("unit").mean()  # sessions that all amounts hav
 shared.round(3)
 
 # %% [markdown]
-# *Test R² by the amount of data, a row per unit of replication.*
+# *Test R² by the amount of data, a row per species.*
 
 # %%
 colors = {"CO": "C0", "RT": "C2"}
@@ -111,13 +111,16 @@ plotting.save(fig, "scaling")
 plt.show()
 
 # %% [markdown]
-# *Above: ours, means with the 95 % interval of what differs between models, the level of each
-# session (left) or species (right, a grey line each) taken out. Below: what the paper shows, read
-# off its figure. The rows are of different data and are not comparable in height.*
+# *Above: our models. Dots are means; bars are 95 % intervals after the differences between
+# sessions (left) or between species (right, one grey line each) have been taken out, so they say
+# how sure the differences between models are. Below: the paper's values, read off its figure;
+# lower right, random target only. The two rows come from different recordings, so their heights
+# cannot be compared.*
 #
 # Mind the budget: all multi-session models are trained for the same number of steps, so a model of
 # a third of the sessions sees each of them three times as often, and a larger one is further from
-# the end of its training. The paper trains each until nothing more happens.
+# the end of its training. The paper trains each for 1,000
+# epochs of its own data, so there more data also means more steps.
 #
 # ## 7.2 What a new session costs (Figure 4)
 #
@@ -192,9 +195,9 @@ plt.show()
 
 # %% [markdown]
 # *Left, thin: every session of the one species of the other pages (seeds averaged); thick: their
-# mean, shaded: its 95 % interval; dashed: what the paper's interactive figure shows of two of its
-# sessions that POYO-1 meets. Right: mean over the replicates, the held-out sessions of each
-# averaged, and its 95 % interval.*
+# mean, shaded: its 95 % interval; dashed: what the authors' web page shows of two held-out
+# sessions to which POYO-1 was adapted. Right: mean over the replicates, the held-out sessions of
+# each averaged, and its 95 % interval.*
 
 # %%
 rows = []
@@ -243,8 +246,9 @@ lines.append(
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# What stays open: sizes are compared on one species, at one number of steps. The paper finds that
-# larger models gain most from more data; a corpus of half an hour cannot show it.
+# What stays open: sizes are compared on one species, at one number of steps. In the paper's
+# Figure 3 deeper models and more data each decode better; with hours instead of minutes of
+# recording, that may hold here, too.
 #
 # Next: [08_embeddings](08_embeddings.ipynb) looks into what was learned about
 # neurons and sessions.

@@ -5,7 +5,7 @@
 # > **In the paper:** Figure 5.\
 # > **Cost** on two CPU cores: some ten seconds.
 #
-# All that POYO knows about *which* neurons it hears, and in which session, are two tables of
+# All that POYO knows about *which* neurons were recorded, and in which session, are two tables of
 # vectors: a row per unit and a row per session. Nobody tells it where a unit sits, what it is
 # tuned to, or which sessions belong to the same animal. This is the paper's Figure 5, and one step
 # further: in simulated cortex the truth about every unit is known, so we can ask whether it can be
@@ -143,8 +143,10 @@ plotting.csv(units, "embedding_units")
 read.round(3)
 
 # %% [markdown]
-# *R² of what a linear readout of a unit's row says about the unit, in sessions it was not trained
-# on: mean over sessions and seeds, 95 % interval over sessions. 0 is what knowing nothing gives.*
+# *How well a linear readout of a unit's vector tells a property of the unit, in sessions that it
+# was not trained on: R², where 0 is no better than the mean; for the area, the share that is right
+# minus the share of the most common area. Mean over sessions and seeds, 95 % interval over
+# sessions.*
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(7.4, 3.3))
@@ -191,14 +193,14 @@ lines = [
     for column, shares in near.items()
 ]
 lines += [
-    f"- A unit's row {'tells' if row.low > 0 else 'does not tell'} its {row.quantity}: "
-    f"{row.mean:.2f} [{row.low:.2f}, {row.high:.2f}]."
+    f"- A unit's vector {'tells' if row.low > 0 else 'does not tell'} its "
+    f"{row.quantity.split(' (')[0]}: {row.mean:.2f} [{row.low:.2f}, {row.high:.2f}]."
     for row in read.itertuples()
 ]
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# Animal and source go together in this corpus, as they do in the paper's, so which of the two a
-# session's row tells cannot be said from it.
+# A source with a single animal and a single task cannot say which of these a session's vector
+# tells. The source with several animals and both tasks can: compare "task" and "subject" above.
 #
 # Next: [09_ablations](09_ablations.ipynb) takes one part of the model away at a time.

@@ -5,9 +5,10 @@
 # > **In the paper:** sections 2 and 3.\
 # > **Cost** on two CPU cores: a minute, once a network is pretrained.
 #
-# One or two questions for each page before. Write down what you expect, then look at the code and
-# at what it prints; the sentence after it says why. All of it uses the pretrained network and one
-# session of an animal that it has never seen. In JupyterLab, change a number and run it again.
+# One or two questions for each of the pages 0 to 8. Write down what you expect, then look at the
+# code and at what it prints; the sentence after it says why. All of it uses the pretrained network
+# and one session of an animal that it has never seen. In JupyterLab, change a number and run it
+# again.
 
 # %% tags=["parameters"]
 seed = 0
@@ -85,8 +86,8 @@ print(f"({len(own)} sessions, R² {min(r2):.2f} to {max(r2):.2f})")
 #
 # ## To page 2: a silent unit
 #
-# **The busiest unit is silenced: all its spikes are taken out. By how much does a window of one
-# second shrink: to no token of it, or to some?**
+# **The busiest unit is silenced: all its spikes are taken out. How many tokens does it still have
+# in a window of one second: none, or some?**
 
 # %%
 busiest = np.bincount(recording.spike_units).argmax()
@@ -106,7 +107,7 @@ print(f"test R² {decoder.decode(recording).r2:.2f}, silenced {decoder.decode(si
 # ## To page 2: who fired does not matter, or does it
 #
 # **Each spike keeps its time, but is given to a unit drawn at random. And the other way round:
-# each keeps its unit, but gets a random time.**
+# each unit keeps its number of spikes, but they come at other times of the session.**
 
 # %%
 times, units = recording.spike_times, recording.spike_units
@@ -138,8 +139,9 @@ print(f"R² {before.r2:.2f} before, {after.r2:.2f} after")
 print(f"the velocity comes {1000 * late:.0f} ms later, and then correlates {max(same):.3f}")
 
 # %% [markdown]
-# *Why:* rotary attention sees times only as differences. Move all spikes, and what is read from
-# them moves along; not quite as far, since windows and trials begin and end where they did.
+# *Why:* attention sees only differences of time, but latents and queries stay on their grid here,
+# so nothing guarantees that the velocity comes exactly as late as the spikes. That it nearly does
+# is learned: training windows begin at random times.
 #
 # ## To page 4: half an array
 #
@@ -156,9 +158,10 @@ for share in (1.0, 0.75, 0.5, 0.25):
     print(f"{share:4.0%} of the units: test R² {np.mean(found):5.2f} (mean of three draws)")
 
 # %% [markdown]
-# *Why:* unit dropout showed the network many smaller populations, so it degrades instead of
-# breaking. But here the units that are gone are still announced by START and END tokens: to the
-# network they have fallen silent, which it believes.
+# *Why:* each unit brings its own tokens, so those that are left still say something, and R² falls
+# gradually. Unit dropout is meant to soften the fall, but in sessions as small as these it hardly
+# acted in training ([02_tokens](02_tokens.ipynb), section 2.9). And the units that are gone are
+# still announced by START and END tokens: to the network they have fallen silent.
 #
 # ## To page 5: whose row is whose
 #
@@ -177,7 +180,7 @@ print(f"R² {decoder.decode(recording).r2:.2f}, rows mixed up {mixed.decode(reco
 #
 # ## To page 6: the bins of a Wiener filter
 #
-# **The yardstick counts spikes in bins of 50 ms. Would 20 ms or 200 ms be better?**
+# **The Wiener filter counts spikes in bins of 50 ms. Would 20 ms or 200 ms be better?**
 
 # %%
 session = lab.prepared(recording)
@@ -186,12 +189,14 @@ for width in (0.02, 0.05, 0.1, 0.2):
     print(f"bins of {1000 * width:3.0f} ms: test R² {found.r2:.2f}")
 
 # %% [markdown]
-# *Why:* the filter sees half a second to each side whatever the bins are. Narrow ones give it more
-# weights to fit from the same trials, wide ones blur what lasts a tenth of a second.
+# *Why:* the filter sees half a second to each side whatever the bins are. Narrow bins give it more
+# weights to fit from the same trials, which the ridge penalty, chosen on validation trials, can
+# make up for; wide bins blur what happens within them.
 #
 # ## To page 7: a smaller budget of trials
 #
-# **Unit identification learns from 5 and from 20 labelled trials. What is left of R²?**
+# **Unit identification has 40 steps, and learns from 5 or from 20 labelled trials. What is R², and
+# how does it compare with the 40 steps of the first exercise, which saw all trials?**
 
 # %%
 for trials in params.your_lab.trials[:3:2]:
@@ -200,8 +205,10 @@ for trials in params.your_lab.trials[:3:2]:
     print(f"{trials:2} labelled trials: test R² {r2:.2f}")
 
 # %% [markdown]
-# *Why:* few parameters need few labels. Compare the curves of [07_scaling](07_scaling.ipynb): from
-# scratch, five trials give next to nothing.
+# *Why:* few parameters need few labels. With so few steps, fewer trials can even do better than
+# all: their windows lie in trials only, while those of the whole train split hold waiting and
+# failed trials, too. What five trials give from scratch is in the right panel of
+# [07_scaling](07_scaling.ipynb), section 7.2.
 #
 # ## To page 8: the same unit on two days
 #
@@ -226,4 +233,4 @@ print(f"cosine of rows: same name {cosine[same].mean():.2f}, others {cosine[~sam
 # they come out alike means that a row says what kind of neuron it is. Where the neuron was
 # replaced, they differ, which pulls the mean down.
 #
-# Next: [11_results](11_results.ipynb), or [one's own recording](12_your_recording.ipynb).
+# Next: [12_your_recording](12_your_recording.ipynb), the same with a recording of your own.
