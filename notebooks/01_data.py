@@ -259,9 +259,12 @@ Markdown(
     f"{len(index) - len(old)} more sessions are held out.\n"
     f"- A session has {index['units'].min()} to {index['units'].max()} units. Half of them fire "
     f"less than {rates.median():.1f} times a second, a tenth more than "
-    f"{rates.quantile(0.9):.0f}.\n"
-    "- R² of a linear filter: "
-    + "; ".join(f"{name}, {r2}" for name, r2 in cortex.loc["Wiener filter R²"].items())
+    f"{rates.quantile(0.9):.0f}. Beside real recordings:\n"
+    + "\n".join(
+        f"- {what}: "
+        + "; ".join(f"{name}, {text}" for name, text in cortex.loc[what].items() if text)
+        for what in ("Wiener filter R²", "busiest tenth (Hz)", "R² lost in 1-3 days")
+    )
 )
 
 # %% [markdown]

@@ -250,6 +250,13 @@ for column, part in levels.groupby("column", sort=False):
         f"- **{column}**: best is {name} with {part[best].mean():.2f}; from scratch has "
         f"{part[alone].mean():.2f}, and is behind in {ahead} of {len(part)} session(s)."
     )
+both = "poyo_mp_unit_identification"
+for (column, method), part in transfer.groupby(["column", "method"], sort=False):
+    name, reference = method.split("_")[0], levels.loc[column, both].mean()
+    lines.append(
+        f"- **Across tasks, {column}**: a network of {name} alone {part.r2.mean():.2f}, "
+        f"one of both tasks {reference:.2f}."
+    )
 Markdown("\n".join(lines))
 
 # %% [markdown]

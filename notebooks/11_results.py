@@ -32,9 +32,9 @@ where = f"{corpus}, profile `{params.profile}`, {len(params.seeds)} seed(s)"
 # %% [markdown]
 # ## 11.1 Table 2: decoding held-out sessions
 #
-# R² of the velocity on test trials, mean ± standard deviation over the sessions of a column (each
-# session first averaged over seeds). In brackets what the paper reports for the same row and the
-# column of the same role, on its recordings.
+# R² of the velocity on test trials, mean ± standard deviation over the sessions of a column (where
+# there are several; seeds are averaged first). In brackets what the paper reports for the same row
+# and the column of the same role, on its recordings.
 
 # %%
 columns = [column for column in paper.COLUMNS if column in set(table2.column)]
@@ -44,7 +44,10 @@ for method, name in paper.METHODS.items():
     for column in columns:
         cell = table2[(table2.method == method) & (table2.column == column)]
         n = table2[table2.column == column].sessions.max()
-        text = "".join(f"{c.r2:.3f} ± {c.r2_std:.3f}" for c in cell.itertuples())
+        text = "".join(
+            f"{c.r2:.3f}" + (f" ± {c.r2_std:.3f}" if c.sessions > 1 else "")
+            for c in cell.itertuples()
+        )
         reported = paper.TABLE_2.get(method, {}).get(column)
         row[f"{column} ({n})"] = text + (f" [{reported[0]:.3f}]" if reported else "")
     rows.append(row)
@@ -133,7 +136,8 @@ plt.show()
 # What each part of the model is worth on a small budget ([09_ablations](09_ablations.ipynb)): the
 # difference of test R² to the full model, paired within sessions. Jitter of 1 ms and bins of 5 ms
 # take next to nothing away, so what they change is the luck of a training run, which an interval
-# over sessions does not hold: a difference no larger than theirs (the larger of both) is not one.
+# over sessions does not hold: a difference no larger than their mean absolute change over sessions
+# (the larger of both) is not one. With one seed that luck is known from two trainings only.
 # The intervals are each for itself, and there are many rows: one or the other verdict may be due
 # to chance.
 
@@ -235,7 +239,7 @@ for row in claims.itertuples():
     claim, *_ = paper.CLAIMS.get(row.Index, control)
     verdict = f"{row.verdict} (p = {row.p_holm:.2g})"
     if row.verdict == results.NOT_RESOLVED:
-        verdict += f"; {row.detectable:.3f} would be"
+        verdict += f"; {row.detectable:.3f} would be found in four cases of five"
     where, *pair = results.PRIMARY[row.Index]
     better, worse = (results.NAMES[method] for method in pair)
     rows.append(
@@ -323,4 +327,5 @@ for verdict, some in primary.groupby("verdict", sort=False):
 # Where a claim is not resolved or contradicted, mind the budget: the `laptop` profile trains some
 # hundreds of steps on sessions of minutes, on two cores; the paper trains for days on eight GPUs.
 #
-# Next: [12_your_recording](12_your_recording.ipynb) does all this with a recording of your own.
+# Next: [12_your_recording](12_your_recording.ipynb) trains a decoder on a recording of
+# your own.

@@ -174,14 +174,11 @@ say(f"training takes up to about {max(1, minutes):.0f} min ({steps} steps)")
 # %%
 if decoder:
     history = adapt.identify_units(trained, [recording], plan[0], seed=seed)
-    rounds = plan[1], plan[1].budget
-    finetuning = adapt.to_plateau(trained, [recording], *rounds, seed=seed, label="finetuning")
+    finetuning = adapt.to_plateau(trained, [recording], plan[1], seed=seed, label="finetuning")
     history += [row | {"step": row["step"] + plan[0].steps} for row in finetuning]
 else:
-    recipe = params.your_recording
-    history = adapt.to_plateau(
-        trained, [recording], recipe, recipe.budget, seed=seed, label="your recording"
-    )
+    how = {"seed": seed, "label": "your recording"}
+    history = adapt.to_plateau(trained, [recording], params.your_recording, **how)
 pd.DataFrame(history).tail(3)
 
 # %% [markdown]

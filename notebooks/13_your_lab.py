@@ -296,7 +296,6 @@ pd.DataFrame(asked).set_index("R² of a minus R² of b")
 
 # %%
 print(lab.advice(met))
-print(
-    f"the decoders lie in {place.relative_to(ROOT)}: decoder-{seeds[0]}.pt knows the pretraining"
-)
-print(f"days, {new[0].session_id}-{seeds[0]}.pt that day; Decoder.load(file) reads them")
+print(f"{place.relative_to(ROOT)} holds decoder-{seeds[0]}.pt, of all pretraining days, and, for")
+print("each held-out session, that decoder finetuned on all its labels, such as")
+print(f"{new[0].session_id}-{seeds[0]}.pt; Decoder.load(file) reads them")

@@ -24,6 +24,9 @@ def params(args: argparse.Namespace) -> None:
 
     read = profile.load(ROOT / "params.yaml")
     asked = [("data.corpus", [read.data.corpus], profile.CORPORA), ("size", [read.size], SIZES)]
+    asked += [
+        (f"{name}.size", [getattr(read, name).size], SIZES) for name in ("evidence", "scale")
+    ]
     asked.append(("speed.sizes", read.speed.sizes, SIZES))
     asked.append(("adapt.few", read.adapt.few, paper.COLUMNS))
     for name, row in read.models.items():

@@ -5,7 +5,6 @@ same network without its past. Several sessions that share a decoder may be met 
 is a `Decoder`, recordings a list of `Recording`, and the rest is as in `train.fit`."""
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -43,22 +42,22 @@ def from_scratch(
     return decoder, fit(decoder, recordings, recipe, seed=seed, label=label)
 
 
-def to_plateau(decoder, recordings, recipe, budget, *, seed=0, label="to the plateau") -> History:
-    """Train until validation no longer rises, or `budget` gradient steps, an int, are spent.
+def to_plateau(decoder, recordings, recipe, *, seed=0, label="to the plateau") -> History:
+    """Train by a `Plateau` until validation no longer rises, or its budget of steps is spent.
     In rounds: the first by `recipe`, each later one twice as long and from where the one before
     ended, until one gains less than PLATEAU. The decoder keeps the best weights of all rounds."""
     history, best, done, length = [], -np.inf, 0, recipe.steps
-    while done < budget:
+    while done < recipe.budget:
         before = decoder.copy()
         every = max(1, recipe.eval_every * length // recipe.steps)
-        now = replace(recipe, steps=min(length, budget - done), eval_every=every)
+        now = replace(recipe, steps=min(length, recipe.budget - done), eval_every=every)
         rows = fit(decoder, recordings, now, seed=seed + done, label=f"{label}, from step {done}")
         history += [row | {"step": row["step"] + done} for row in rows]
         gained, done, length = _best(rows) - best, done + now.steps, 2 * length
         best = max(best, _best(rows))
         if gained < 0:
             decoder.model.load_state_dict(before.model.state_dict())
-        if gained < PLATEAU:
+        if not gained >= PLATEAU:  # nor where all R² are nan
             break
     return history
 
@@ -66,27 +65,6 @@ def to_plateau(decoder, recordings, recipe, budget, *, seed=0, label="to the pla
 def _best(history: History) -> float:
     r2 = [row["valid_r2"] for row in history]
     return float(np.nanmax(r2)) if np.isfinite(r2).any() else -np.inf
-
-
-class Search(NamedTuple):
-    """The best decoder, how it was trained, and each recipe tried with its best valid R²."""
-
-    decoder: Decoder
-    recipe: EmbeddingRecipe
-    history: History
-    tried: list[tuple[EmbeddingRecipe, float]]
-
-
-def search(decoder, recordings, recipes, *, seed=0, label="search") -> Search:
-    """Train a copy of the decoder by each of `recipes`, a list of EmbeddingRecipe; the best R² on
-    validation decides, the first of equal ones. The decoder itself is left as it was."""
-    runs, valid = [], []
-    for recipe in recipes:
-        one = decoder.copy()
-        runs.append((one, recipe, fit(one, recordings, recipe, seed=seed, label=label)))
-        valid.append(_best(runs[-1][2]))
-    best, recipe, history = runs[int(np.argmax(valid))]
-    return Search(best, recipe, history, list(zip(recipes, valid)))
 
 
 def few_trials(recording: Recording, n: int, length: float, seed: int) -> Recording:

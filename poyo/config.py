@@ -104,6 +104,18 @@ class Recipe(EmbeddingRecipe):
     weight_decay: float = 0.05
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plateau(Recipe):
+    """The first round of a training until validation no longer rises (`adapt.to_plateau`);
+    budget: gradient steps of all rounds together."""
+
+    budget: int
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.budget >= self.steps, f"budget: {self.budget} is less than steps")
+
+
 def read_yaml(source: Path | str) -> Any:
     """What a file (a Path) or text of YAML 1.2 holds; 1e-5 is a number. Raises ConfigError."""
     where = source if isinstance(source, Path) else repr(source)

@@ -13,9 +13,12 @@ _noise: ContextVar[torch.Generator | None] = ContextVar("noise", default=None)
 
 @contextmanager
 def seeded(seed: tuple[int, ...], device: torch.device) -> Iterator[None]:
-    """Dropout in this thread draws from its own generator, alike for the same seed."""
+    """Dropout in this thread draws from its own generator, alike for the same seed. A GPU's own
+    kernel of attention draws from torch's, which is then seeded, too."""
     (word,) = np.random.SeedSequence(seed).generate_state(1, np.uint64)
     token = _noise.set(torch.Generator(device).manual_seed(int(word >> np.uint64(1))))
+    if device.type == "cuda":
+        torch.cuda.manual_seed(int(word >> np.uint64(1)))
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ so a changed run never continues from the state of another."""
 
 import hashlib
 import json
+import marshal
 import os
 import time
 import zipfile
@@ -70,11 +71,15 @@ def path_of(
     model: Network, sessions: list[Session], recipe: EmbeddingRecipe, windows: Windows, seed: int
 ) -> Path:
     """The resume file of a run, named by all that determines it: settings, seed, data, first
-    weights, and the code that trains."""
+    weights, and the code that trains, of layers of one's own, too, whatever file they stand in."""
     names = [type(recipe).__name__, type(model).__name__, torch.__version__]
     facts = json.dumps([*names, asdict(recipe), asdict(windows), seed], sort_keys=True)
     digest = hashlib.sha256(facts.encode())
     digest.update(code_of("poyo.train", type(model).__module__).encode())
+    for kind in sorted({type(module) for module in model.modules()}, key=str):
+        for thing in vars(kind).values():
+            if not kind.__module__.startswith(("poyo.", "torch.")) and hasattr(thing, "__code__"):
+                digest.update(marshal.dumps(thing.__code__, 2))  # typed in a notebook, perhaps
     for name, value in model.state_dict().items():
         digest.update(name.encode() + value.cpu().numpy().tobytes())
     for session in sessions:

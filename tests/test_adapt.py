@@ -141,36 +141,6 @@ def test_sessions_adapt_together(pretrained, easy, identifying):
     assert after.score(days).keys() == {"monday", "tuesday"}
 
 
-# --- the search -------------------------------------------------------------------------------
-
-
-def test_a_search_takes_the_best_on_validation(pretrained, easy, training):
-    adopted = pretrained.adopt([easy()])
-    before = adopted.copy()
-    recipes = [replace(training, lr=lr, embedding_lr=lr) for lr in (1e-4, 1e-2, 1e-3)]
-    found = adapt.search(adopted, [easy()], recipes, seed=0)
-    assert not learned(before, adopted), "the decoder itself is left as it was"
-    assert [recipe for recipe, _ in found.tried] == recipes
-    valid = [r2 for _, r2 in found.tried]
-    assert len(set(valid)) == 3 and found.recipe is recipes[int(np.argmax(valid))]
-    assert max(row["valid_r2"] for row in found.history) == max(valid)
-    twin = before.copy()
-    assert fit(twin, [easy()], found.recipe, seed=0) == found.history
-    assert not learned(twin, found.decoder)
-
-
-def test_the_best_validation_of_a_run_counts_and_the_first_of_equals(
-    pretrained, training, monkeypatch
-):
-    nan = float("nan")
-    scripted = iter([[nan, nan], [0.1, 0.7, 0.2], [0.6, 0.6], [nan, 0.7]])
-    monkeypatch.setattr(adapt, "fit", lambda *_, **__: [{"valid_r2": r2} for r2 in next(scripted)])
-    recipes = [replace(training, steps=n) for n in (1, 2, 3, 4)]
-    found = adapt.search(pretrained, [], recipes)
-    assert found.recipe is recipes[1]
-    assert [r2 for _, r2 in found.tried] == [-np.inf, 0.7, 0.6, 0.7]
-
-
 # --- few labelled trials ----------------------------------------------------------------------
 
 

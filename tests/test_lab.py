@@ -1,12 +1,13 @@
 """A laboratory's questions: which trials count, whose rows are copied, and what may be said."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from poyo import ROOT, adapt
+from poyo.config import Plateau
 from poyo.data.intervals import contains
 from poyo.data.recording import RecordingError
 from poyo.study import lab, profile
@@ -202,9 +203,12 @@ def test_the_advice_names_the_best_and_what_is_as_good():
     rows = scores(
         unit_identification=(0.6, 0.7, 0.8), wiener=(0.1, 0.4, 0.795), mlp=(0.3, 0.2, 0.1)
     )
-    said = lab.advice(rows)
-    assert "With 5 labelled trials use POYO, unit identification (mean test R² 0.62" in said
-    assert "Wiener filter is as good" in said.split("With all labelled trials")[1]
+    said = lab.advice(rows.assign(kind="new day"))
+    assert "New day, with 5 labelled trials: use POYO, unit identification (test R² 0.62" in said
+    assert "Wiener filter is as good" in said.split("with all labelled trials")[1]
+    fewer = rows[(rows.method != "unit_identification") | (rows.session != rows.session.iloc[0])]
+    said = lab.advice(fewer.assign(kind="new day"))
+    assert "unit identification" not in said, "its mean would be over other sessions"
 
 
 def test_training_goes_on_until_validation_no_longer_rises(easy, learning, monkeypatch):
@@ -218,10 +222,14 @@ def test_training_goes_on_until_validation_no_longer_rises(easy, learning, monke
 
     monkeypatch.setattr(adapt, "fit", fit)
     decoder = Decoder.new([easy("one")], size="smoke", seed=0)
-    recipe = replace(learning, steps=10, eval_every=5)
-    history = adapt.to_plateau(decoder, [], recipe, 1000)
+    rates = {field.name: getattr(learning, field.name) for field in fields(learning)}
+    recipe = Plateau(**rates | {"steps": 10, "eval_every": 5, "budget": 1000})
+    history = adapt.to_plateau(decoder, [], recipe)
     assert trained == [10, 20, 40], "the third round gained too little"
     assert [row["step"] for row in history] == [10, 30, 70]
     gains, trained = iter([0.5, 0.7, 0.9]), []
-    adapt.to_plateau(decoder, [], recipe, 45)
+    adapt.to_plateau(decoder, [], replace(recipe, budget=45))
     assert trained == [10, 20, 15], "no more than the budget"
+    gains, trained = iter([float("nan")]), []
+    adapt.to_plateau(decoder, [], recipe)
+    assert trained == [10], "where validation says nothing, more steps are spent on nothing"

@@ -15,10 +15,11 @@ import torch
 
 from poyo import optim, resume, threads
 from poyo import train as module
+from poyo.config import Windows
 from poyo.data.intervals import intervals
 from poyo.data.recording import RecordingError
 from poyo.decoder import Decoder
-from poyo.model import Attention
+from poyo.model import SIZES, Attention, Network
 from poyo.sampling import TrainingWindows, WindowError
 from poyo.tokens import tokenize
 from poyo.train import fit
@@ -240,6 +241,25 @@ def test_a_run_that_is_asked_to_end_keeps_its_last_step(
     again, history_again = run([simulated], training, windows)
     assert "test: resumed at step 8" in capsys.readouterr().err
     assert history_again == history and weights(again) == weights(whole)
+
+
+def test_another_forward_of_the_same_class_is_another_training(easy, learning, prepared):
+    """As when a cell of a notebook is edited and run again."""
+    sessions, windows = prepared(easy()), Windows()
+
+    def typed(body: str):
+        names = {"Network": Network}
+        exec(f"class Mine(Network):\n    def forward(self, x):\n        return {body}", names)
+        kind = names["Mine"]
+        kind.__module__ = "__main__"
+        torch.manual_seed(0)
+        return kind(size=SIZES["smoke"], windows=windows, units=9, sessions=2, outputs=2)
+
+    one, same, other = (
+        resume.path_of(typed(body), sessions, learning, windows, 0)
+        for body in ("x + 1", "x + 1", "x + 2")
+    )
+    assert one == same != other
 
 
 def test_interactive_resume_files_go_a_week_after_their_last_use(tmp_path, monkeypatch):

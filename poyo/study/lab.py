@@ -16,7 +16,7 @@ from .. import adapt, tokens, train
 from .. import official as checkpoints
 from ..config import EmbeddingRecipe, Windows
 from ..data.intervals import subtract
-from ..data.recording import CO, Recording, RecordingError
+from ..data.recording import CO, Recording, RecordingError, require
 from ..data.simulate import simulate
 from ..data.sources import readout_of
 from ..decoder import Decoder
@@ -123,15 +123,14 @@ def pretrain(
     """One decoder over all of the recordings, trained until validation no longer rises."""
     decoder, recipe = untrained(recordings, how, seed, official), how.recipes.pretrain
     label = f"pretraining, {len(recordings)} sessions, seed {seed}"
-    rounds = (recipe, recipe.budget)
-    return decoder, adapt.to_plateau(decoder, recordings, *rounds, seed=seed, label=label)
+    return decoder, adapt.to_plateau(decoder, recordings, recipe, seed=seed, label=label)
 
 
 def from_scratch(recording: Recording, how: How, *, seed: int, where: str = "") -> Decoder:
     """A decoder of one recording alone, trained until validation no longer rises."""
     decoder, recipe = untrained([recording], how, seed), how.recipes.from_scratch
     label = f"from scratch, {where or recording.session_id}"
-    adapt.to_plateau(decoder, [recording], recipe, recipe.budget, seed=seed, label=label)
+    adapt.to_plateau(decoder, [recording], recipe, seed=seed, label=label)
     return decoder
 
 
@@ -140,6 +139,7 @@ def labelled(recording: Recording, n: int | str, length: float, seed: int) -> Re
     "all" leaves it as it was. length: of a window, s. RecordingError where there are fewer."""
     if n == "all":
         return recording
+    require(n >= 2, f"{n} labelled trials: at least 2, one to learn from and one to validate")
     valid, train = (
         adapt.few_trials(recording, k, length, seed).splits["train"] for k in (max(1, n // 5), n)
     )
@@ -185,8 +185,7 @@ def adapted(job: tuple, how: How) -> list[dict]:
         identify = recipe.unit_identification
         adapt.identify_units(met, [short], identify, seed=seed, label=f"{method}, {where}")
         rows.append(_scored(met, method, recording, trials, seed))
-    rounds = recipe.finetune, recipe.finetune.budget
-    adapt.to_plateau(met, [short], *rounds, seed=seed, label=f"finetuning, {where}")
+    adapt.to_plateau(met, [short], recipe.finetune, seed=seed, label=f"finetuning, {where}")
     if place and trials == "all":
         met.save(place / f"{recording.session_id}-{seed}.pt")
     return [*rows, _scored(met, "finetune", recording, trials, seed)]
@@ -403,18 +402,18 @@ def panels(rows: pd.DataFrame, sessions: list[str], trials: list) -> Figure:
 
 
 def advice(rows: pd.DataFrame, margin: float = 0.01) -> str:
-    """What to use by the number of labelled trials, a line each: the method with the highest mean
-    test R² over the held-out sessions, and those within `margin` of it."""
+    """What to use for each `kind` of held-out session by the number of labelled trials, a line
+    each: the method with the highest mean test R², and those within `margin` of it. Only methods
+    that all sessions of the kind have are compared, so that all means are over the same ones."""
     names = NAMES | {"same_units_identification": "POYO, unit identification from the same units"}
-    rows = rows[rows.method.isin(METHODS)]
-    table = rows.pivot_table(index="trials", columns="method", values="r2", sort=False)
-    lines = []
-    for trials, means in table.iterrows():
-        means = means.dropna().sort_values(ascending=False)
+    rows, lines = rows[rows.method.isin(METHODS)], []
+    for (kind, trials), part in rows.groupby(["kind", "trials"], sort=False):
+        table = part.pivot_table(index="session", columns="method", values="r2")
+        means = table.dropna(axis=1).mean().sort_values(ascending=False)
         near = [m for m in means.index[1:] if means.iloc[0] - means[m] < margin]
-        labels = {0: "Without any label", "all": "With all labelled trials"}
-        text = labels.get(trials, f"With {trials} labelled trials")
-        text += f" use {names[means.index[0]]} (mean test R² {means.iloc[0]:.2f}"
+        labels = {0: "without any label", "all": "with all labelled trials"}
+        text = f"{kind.capitalize()}, {labels.get(trials, f'with {trials} labelled trials')}:"
+        text += f" use {names[means.index[0]]} (test R² {means.iloc[0]:.2f}"
         others = [m for m in ("from_scratch", "wiener") if m in means and m != means.index[0]]
         text += "".join(f", {names[m]} {means[m]:.2f}" for m in others) + ")"
         text += f"; {' and '.join(names[m] for m in near)} is as good" if near else ""

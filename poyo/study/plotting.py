@@ -37,11 +37,7 @@ def csv(data: pd.DataFrame, name: str) -> None:
 
 def table(frame: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     """The frame as a page shows it: numbers with so many digits, nothing where there is none."""
-
-    def text(x):
-        return x if not isinstance(x, float) else "" if pd.isna(x) else f"{x:.{digits}f}"
-
-    return frame.map(text)
+    return frame.map(lambda x: f"{x:.{digits}f}".replace("nan", "") if isinstance(x, float) else x)
 
 
 def markdown(rows: list[dict[str, str]], name: str, caption: str) -> str:

@@ -11,7 +11,16 @@ from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
 
 from .. import ROOT
-from ..config import ConfigError, EmbeddingRecipe, Recipe, Windows, build, check, read_yaml
+from ..config import (
+    ConfigError,
+    EmbeddingRecipe,
+    Plateau,
+    Recipe,
+    Windows,
+    build,
+    check,
+    read_yaml,
+)
 
 TABLE_2 = ("poyo_mp", "poyo_1")  # rows of `models` that Table 2 is made of
 CORPORA = "simulated", "poyo_mp", "poyo_1"  # that `data.corpus.build` can make
@@ -147,15 +156,6 @@ class Baselines:  # networks on binned counts; times in seconds, warmup a share 
         bins = self.eit_step / self.bin
         whole = abs(bins - round(bins)) < 1e-6 and bins > 0.5
         check(whole, f"eit_step: {self.eit_step} s is not a whole number of bins")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plateau(Recipe):  # of the first round of training; budget: steps of all rounds together
-    budget: int
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.budget >= self.steps, f"budget: {self.budget} is less than steps")
 
 
 @dataclass(frozen=True, kw_only=True)

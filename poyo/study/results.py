@@ -136,10 +136,12 @@ def judge(tests: Mapping[object, Test]) -> pd.DataFrame:
 def ablations(scores: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     """A row per variant: its R², difference to the first variant with interval, and verdict.
     What the null controls change is luck of a training, which an interval over sessions does not
-    hold: a verdict needs an interval without zero and a mean beyond theirs, the second result."""
+    hold: a verdict needs an interval without zero and a mean beyond their mean absolute change
+    over the sessions, which is the second result."""
     variants = list(dict.fromkeys(scores.variant))
-    gains = {v: estimate(gain(scores, v, variants[0], by="variant")) for v in variants[1:]}
-    luck = max((abs(gains[v].mean) for v in NULL_CONTROLS if v in gains), default=0.0)
+    changes = {v: gain(scores, v, variants[0], by="variant") for v in variants[1:]}
+    gains = {variant: estimate(change) for variant, change in changes.items()}
+    luck = max((changes[v].abs().mean() for v in NULL_CONTROLS if v in changes), default=0.0)
     rows = []
     for variant in variants:
         levels = scores[scores.variant == variant].groupby("session_id").r2.mean()
