@@ -3,7 +3,7 @@
 #
 # > **Question.** Which parts of the model does a short training need?\
 # > **In the paper:** no table; section 2 describes the parts.\
-# > **Cost** on two CPU cores: ten minutes, when asked for.
+# > **Cost** on two CPU cores: some fifteen minutes, when asked for.
 #
 # A part of a model earns its place when the model is worse without it. Here POYO is trained
 # again and again from scratch, on the same few sessions, the same steps, the same seeds, each time
@@ -125,7 +125,7 @@ plt.show()
 # %% [markdown]
 # *Bars: mean over sessions; circles: each session. Grey: by how much 1 ms of jitter or bins of
 # 5 ms, which take next to nothing away, changed R² (mean size over sessions, the larger of both).
-# That is a rough yardstick, from two trainings: a difference that is not clearly larger than this
+# That is a rough measure, from two trainings: a difference that is not clearly larger than this
 # may well be chance.*
 
 # %% [markdown]

@@ -187,7 +187,7 @@ pd.DataFrame(history).tail(3)
 #
 # ## 12.3 The result
 #
-# Beside it the yardstick: a Wiener filter, which is ridge regression on spike counts around each
+# Beside it a Wiener filter, which is ridge regression on spike counts around each
 # sample, on the same splits and samples (see [06_baselines](06_baselines.ipynb)). **R²** is the
 # share of the variance that is explained: 1 is perfect, 0 no better than always giving the mean.
 
@@ -223,7 +223,10 @@ plt.show()
 # several days of your own, make one of them all ([13_your_lab](13_your_lab.ipynb)).
 #
 # The decoder is saved. `Decoder.load(file)` reads it, and `Stream(decoder, session_id)` of
-# `poyo.stream` decodes with it while spikes arrive.
+# `poyo.stream` decodes with it while spikes arrive. The R² above is that of offline decoding: POYO
+# and the filter both use spikes before and after each sample. `Stream` decodes the present from
+# the past second alone, so expect a lower one; `Stream(..., at=[0.2])` waits for 0.2 s and sees
+# what followed in that time.
 
 # %%
 file = place / f"{recording.session_id.replace('/', '_')}.pt"

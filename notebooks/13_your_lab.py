@@ -6,10 +6,8 @@
 # > **In the paper:** Figure 4, on your data.\
 # > **Cost** on two CPU cores: six minutes on the example.
 #
-# *I have a folder of recordings. Does one model over all of them decode a new day, or another
-# animal, better than what I do now, and how many labelled trials does that take?* This page
-# answers it for any folder, with the methods of the rest of this repository, and saves the
-# decoders.
+# This page answers that for any folder of recordings, beside a Wiener filter, an MLP and a GRU
+# that learn from the same trials, and saves the decoders.
 #
 # `dvc repro` runs it on a small simulated laboratory, [13_your_lab](13_your_lab.ipynb); on twenty
 # days of two monkeys it is [13_real](13_real.ipynb). On yours:
@@ -17,15 +15,15 @@
 #     python -m poyo code 13_your_lab
 #     python -m poyo run 13_your_lab --as my_lab -p folder /data/monkey target position unit cm
 #
-# Before it trains it says on the terminal what that will cost at most; then it shows progress and
-# the time left. If it is stopped, run it again: trainings that were finished are not repeated. For
-# a first look in a quarter of the steps add `share 0.25`. The recipes are `your_lab` in
-# `params.yaml`; how a file may look is on [the page for one recording](12_your_recording.ipynb).
-# What can be said after `-p`:
+# Before it trains, the terminal says about how long pretraining takes; adapting to the held-out
+# sessions comes on top of that. Then it shows progress and the time left. If it is stopped, run it
+# again: trainings that were finished are not repeated. For a first look in a quarter of the steps
+# add `share 0.25`. The recipes are `your_lab` in `params.yaml`; how a file may look is on [the
+# page for one recording](12_your_recording.ipynb). What can be said after `-p`:
 #
 # - `folder`: where the sessions lie, a file each; `target`, `unit`, `names` as for one recording;
-# - `held_out`: which sessions play the new day or the new animal, a list of names, of patterns
-#   such as `"spike_201209*"`, of `"last 3"` (days of each animal) and of `"animal jango"`;
+# - `held_out`: which sessions are treated as the new day or the new animal, a list of names, of
+#   patterns such as `"spike_201209*"`, of `"last 3"` (days of each animal), of `"animal jango"`;
 # - `trials`: the numbers of labelled trials to try, by default those in `params.yaml`;
 # - `fewer`: to see whether more days help, pretrain on the last so many of them, too;
 # - `seeds`: each training is repeated for each, with another draw of labelled trials;
@@ -134,9 +132,9 @@ if seen:
 # %% [markdown]
 # ## 13.3 One decoder for all days
 #
-# One network over the spikes of all pretraining sessions, each unit of each day with a row of its
-# own, until validation no longer rises. Beside it, per day, a Wiener filter of that day alone:
-# ridge regression on spike counts around each sample.
+# One network over the spikes of all pretraining sessions, each unit of each day with an embedding
+# of its own, until validation no longer rises. Beside it, per day, a Wiener filter of that day
+# alone: ridge regression on spike counts around each sample.
 
 # %%
 first = lab.untrained(old, how, seeds[0], official)
@@ -221,8 +219,8 @@ if len(drift) and drift.days.notna().any():
 # All methods get the same trials. Of n labelled trials one in five (at least one) is kept for
 # validation, so n is all that is needed. Unit identification learns the rows of the new units
 # alone; finetuning goes on from there with everything. Finetuning and training from scratch end
-# when validation no longer rises, or when their steps are spent: those of `budget` in
-# `params.yaml` from scratch, and seven times those of its recipe for finetuning. The networks on
+# when validation no longer rises, or when the `budget` of their recipe in `params.yaml` is spent.
+# The networks on
 # counts have the configuration that was best on the last pretraining day's validation trials.
 
 # %%

@@ -7,10 +7,10 @@
 #
 # A method that is tuned on the sessions it is then scored on looks better than it is, and one that
 # is tuned for longer looks better than the others. So here is what was tuned: every method of the
-# paper's Table 2, POYO's ways of meeting a new session and the networks on counts alike, has as
-# many configurations to choose from. They are tried on simulated species that appear in no result
-# (`evidence.development` in `params.yaml`). What is used everywhere else, without any search,
-# stands in `params.yaml`. The last section does the same for what
+# paper's Table 2 but the Wiener filter, POYO's ways of adapting to a new session and the networks
+# on counts alike, has as many configurations to choose from. They are tried on simulated species
+# that appear in no result (`evidence.development` in `params.yaml`). What is used everywhere else,
+# without any search, stands in `params.yaml`. The last section does the same for what
 # [14_replicate](14_replicate.ipynb) rests on: how long its sessions are, and by which rate their
 # decoders are finetuned.
 #

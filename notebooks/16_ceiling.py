@@ -5,8 +5,8 @@
 # > **In the paper:** no counterpart.\
 # > **Cost** on two CPU cores: some twenty minutes, when asked for.
 #
-# How well could the new animals in [14_replicate](14_replicate.ipynb) be decoded at all? It is
-# asked of the session of each in which it reaches to random targets. Two limits stand above every
+# This is asked of the new animals in [14_replicate](14_replicate.ipynb), of the session of each in
+# which it reaches to random targets. Two limits stand above every
 # method. One is set by the *labels*: a session of two minutes says only so much about how its
 # units are tuned. The simulator can record the same units for hours, so here decoders learn from
 # 4, 16 and 64 times the trials, and are tested on the same ones as before. The other is set by the
@@ -102,7 +102,8 @@ plt.show()
 # ## 16.2 What share of the way pretraining covers
 #
 # The way leads from a POYO that was trained on the session alone to the limit of labels, the best
-# of the decoders that had 64 times the trials.
+# of the decoders that had 64 times the trials. An interval that holds zero means that no share of
+# the way was shown to be covered.
 
 # %%
 top = results.limit(ceiling)

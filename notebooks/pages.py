@@ -211,10 +211,11 @@ def provenance(name: str, profile: str) -> str:
 
     log = ["git", "log", "-1", "--format=, commit %h of %cs", "--", path]
     commit = subprocess.run(log, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    took = minutes([ran]) if ran else ""
     rows = {
         "Stage": f"`{ran}`" * bool(ran),
         "Profile": f"`{profile}`",
-        "Took": f"{minutes([ran])}, on two CPU cores" if ran else "",
+        "Took": f"{took}, on two CPU cores" * (took not in ("", "0 s")),  # of some it is not known
         "Reads": shown(stage["reads"]),
         "Writes": shown(stage["writes"]),
         "This page": f"{{download}}`{path} <{name}.ipynb>`{commit}",

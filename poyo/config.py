@@ -55,11 +55,11 @@ class Windows:
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingRecipe:
     """How the embeddings of units and sessions are trained while the network is frozen.
-    optimizer: muon or adamw (ours) or lamb (the paper's). embedding_lr: the highest learning rate
-    of the embeddings; it rises over the fraction `warmup` of the steps, stays until the fraction
-    `hold`, then falls by a cosine. dropout: in feed-forwards, on the processor's residual
-    branches, on attention weights. unit_dropout: fewest, most likely and most units kept.
-    eval_every: steps between validations."""
+    optimizer: adamw (ours) or lamb (the paper's); muon trains embeddings by AdamW, too.
+    embedding_lr: the highest learning rate of the embeddings; it rises over the fraction `warmup`
+    of the steps, stays until the fraction `hold`, then falls by a cosine. dropout: of
+    feed-forwards, the processor's residual branches, attention weights. unit_dropout: fewest, most
+    likely and most units kept. eval_every: steps between validations."""
 
     trains_network: ClassVar[bool] = False
     optimizer: str = "adamw"

@@ -49,8 +49,11 @@ class Network(nn.Module):
     """What `Decoder` and `train.fit` ask of a model: derive from this to bring one of your own.
     A model reads a batch of `tokens.tokenize` in `forward(**batch)` and returns (B, Q, outputs),
     the decoded behaviour over its scale, at output_timestamps (B, Q). All it knows about which
-    neurons and sessions it hears are the rows of `unit_emb` and `session_emb`, so that new ones
-    can be met; row 0 belongs to none. It is built with these keywords and no other."""
+    neurons and sessions were recorded are the rows of `unit_emb` and `session_emb`, so that new
+    ones can be added; row 0 belongs to none. It is built with these keywords and no other; numbers
+    of its own are attributes of the class. The output layer is called `readout`; weights of other
+    nn.Linear are `groups`' matrices, which Muon trains, the rest is trained by AdamW. Dropout is that
+    of `poyo.dropout`, which follows the seed. `forward` changes no buffer; threads share it."""
 
     def __init__(self, *, size: Size, units: int, sessions: int, outputs: int, windows: Windows):
         super().__init__()
@@ -144,8 +147,9 @@ class POYO(Network):
     """The paper's model (section 2; Figure 1).
     size: a `Size`, SIZES has them by name. units, sessions: rows of the two embedding tables, row
     0 (no unit, no session) included. outputs: dims of the behaviour. windows: their length and the
-    step of the latent grid, whose K embeddings are repeated at the middle of every step:
-    latent_index and latent_timestamps (L,), L = K * length / latent_step (section 2.2)."""
+    step of the latent grid, whose latents_per_step embeddings stand at the middle of every step:
+    latent_index and latent_timestamps (L,), with L = latents_per_step * length /
+    latent_step (section 2.2)."""
 
     def __init__(self, *, size, units, sessions, outputs=2, windows=Windows()):  # noqa: B008
         counts = {"units": units, "sessions": sessions, "outputs": outputs}

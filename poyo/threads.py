@@ -75,6 +75,6 @@ def processes(function: Callable, items: Iterable) -> list:
 
 
 def chunks(n: int, device: torch.device) -> list[slice]:
-    """Cut n windows into chunks for `run`, two at least where n allows."""
+    """Cut n windows into chunks for `run`, on a CPU two at least where n allows."""
     size = min(max(n // 2, CHUNK[0]), CHUNK[1]) if device.type == "cpu" else GPU_CHUNK
     return [slice(i, i + size) for i in range(0, n, size)]

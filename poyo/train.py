@@ -177,7 +177,8 @@ def _blamed(model: Network, part: Callable, names: list[str]) -> str:
 
 
 def freeze(model: Network, frozen: bool) -> None:
-    """Let all parameters learn, or only unit and session embeddings (unit identification)."""
+    """Let all parameters learn, or only unit and session embeddings (unit identification). What a
+    network never learns are buffers: a parameter that it had frozen would learn, too."""
     for group, parameters in model.groups().items():
         for parameter in parameters:
             parameter.requires_grad_(not frozen or group == "embeddings")

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from itertools import chain
 
+import pandas as pd
 import pytest
 from packaging.requirements import Requirement
 
@@ -109,6 +110,27 @@ def test_the_numbers_of_the_readme_are_those_the_graph_wrote():
     speed = (ROOT / "figures/tables/speed.md").read_text()
     steps = re.findall(r"\| training step, .*?\*\*([\d.]+)\*\*", speed)
     assert all(2.7 < float(ratio) < 3.3 for ratio in steps)  # "a third of the time"
+
+
+def test_minutes_counts_and_units_of_the_readme_are_those_that_were_recorded():
+    lines = (ROOT / "figures/data/seconds.csv").read_text().split()[1:]
+    took = {page: int(seconds) for page, seconds in (line.split(",") for line in lines)}
+    asked = {*read_yaml(ROOT / "dvc.yaml")["stages"]["asked"]["foreach"].values(), "10_speed"}
+    whole = sum(seconds for page, seconds in took.items() if page not in asked) / 60
+    of_all = sum(seconds for page, seconds in took.items() if page.startswith("14_")) / 60
+    said = re.search(r"On two CPU cores that took (\d+) minutes, (\d+) of them", README)
+    assert whole < int(said[1]) < whole + 8, "pip, and what lies between the pages, come on top"
+    assert round(of_all) == int(said[2])
+    claims = pd.read_csv(ROOT / "figures/data/claims.csv")
+    decided = (~claims.verdict.str.startswith("not") & (claims.claim != "control")).sum()
+    words = "None One Two Three Four Five Six Seven Eight".split()
+    assert f"{words[decided]} of the eight" in README
+    scale = pd.read_csv(ROOT / "figures/data/scale.csv")
+    units = scale.loc[scale.what == "units", "value"].unique()
+    assert [f"{int(n):,} units" in README for n in units] == [True]
+    experiments = (ROOT / "notebooks/experiments.md").read_text()
+    (own,) = re.findall(r"with half the steps, has ([\d.]+)", experiments)
+    assert f"velocity: POYO test R² {own}," in README
 
 
 @pytest.mark.parametrize("page", ["12_your_recording", "13_your_lab"])
