@@ -52,8 +52,8 @@ class Network(nn.Module):
     neurons and sessions were recorded are the rows of `unit_emb` and `session_emb`, so that new
     ones can be added; row 0 belongs to none. It is built with these keywords and no other; numbers
     of its own are attributes of the class. The output layer is called `readout`; weights of other
-    nn.Linear are `groups`' matrices, which Muon trains, the rest is trained by AdamW. Dropout is that
-    of `poyo.dropout`, which follows the seed. `forward` changes no buffer; threads share it."""
+    nn.Linear are `groups`' matrices, which Muon trains, the rest is trained by AdamW. Dropout is
+    that of `poyo.dropout`, which follows the seed. `forward` changes no buffer."""
 
     def __init__(self, *, size: Size, units: int, sessions: int, outputs: int, windows: Windows):
         super().__init__()
