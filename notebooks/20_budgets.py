@@ -13,9 +13,9 @@
 # steps of that page and with many times as many, on as much of a session and on many times as
 # much of it. The longer session has the same units, and all are scored on the same test trials.
 #
-# The sessions are of species that appear in no result (`evidence.development` in `params.yaml`):
-# the maze, as in the column NLB-Maze. Each network has the configuration that is in use; over a
-# long training its learning rate follows the same curve, stretched.
+# The session is of a species that appears in no result (the first of `evidence.development` in
+# `params.yaml`): the maze, as in the column NLB-Maze. Each network has the configuration that is in
+# use; over a long training its learning rate follows the same curve, stretched.
 #
 # The page is slow, so it runs when asked: `dvc repro -f -s asked@budgets`.
 
@@ -28,10 +28,11 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from IPython.display import Markdown
 
 from poyo import threads
 from poyo.data.recording import MAZE
-from poyo.study import baselines, lab, plotting, profile, replicates, results
+from poyo.study import baselines, lab, plotting, profile, replicates
 
 plt.style.use("poyo.study.style")
 params = profile.load()
@@ -49,8 +50,11 @@ METHODS = {
 
 
 # %%
-def session_of(seed, times):
-    """A maze session of a species, with so many times its trials to learn from."""
+seed = params.evidence.development[0]
+
+
+def session_of(times):
+    """The maze session with so many times its trials to learn from."""
     asked = {"animal": "sim-n", "day": 3, "task": MAZE, "seed": seed, "units": params.data.units}
     asked |= {"minutes": params.data.held_out_minutes, "flavour": "nlb"}
     return lab.prepared(replicates.more(asked, times, params.evidence.test_minutes))
@@ -58,8 +62,8 @@ def session_of(seed, times):
 
 def decoded(job):
     """R² on the test trials by a method with so many times its steps and the session's data."""
-    seed, method, longer, more = job
-    session, about = session_of(seed, more), {"species": seed, "method": method}
+    method, longer, more = job
+    session, about = session_of(more), {"species": seed, "method": method}
     if method == "wiener":
         r2 = baselines.wiener(session, params.wiener, params.windows).r2
     else:
@@ -72,9 +76,8 @@ def decoded(job):
 
 
 kinds = [(longer, more) for longer in (steps, 1) for more in (data, 1)]
-seeds = params.evidence.development
-jobs = [(seed, method, *kind) for kind in kinds for method in METHODS for seed in seeds]
-jobs += [(seed, "wiener", 1, more) for more in (data, 1) for seed in seeds]
+jobs = [(method, *kind) for kind in kinds for method in METHODS]
+jobs += [("wiener", 1, more) for more in (data, 1)]
 found = pd.DataFrame(threads.processes(decoded, jobs))
 plotting.csv(found.sort_values([*found][:-1]), "budgets")
 by = ["data", "steps"]
@@ -82,8 +85,7 @@ r2 = found.pivot_table(index="method", columns=by, values="r2")
 plotting.table(r2.loc[["wiener", *METHODS]].rename(index=METHODS | {"wiener": "Wiener filter"}))
 
 # %% [markdown]
-# *Mean test R² over two species, by times the data and times the steps of
-# [06_baselines](06_baselines.ipynb).*
+# *Test R² by times the data and times the steps of [06_baselines](06_baselines.ipynb).*
 
 # %%
 looks = {
@@ -106,22 +108,24 @@ fig.legend(loc="outside upper center", ncols=3)
 plt.show()
 
 # %% [markdown]
-# *Mean test R² over two species in the maze.*
+# *Test R² of one session in the maze.*
 #
 # ## 20.2 What we found
 
 # %%
-pairs = found.pivot(index=["species", "method"], columns=by, values="r2")
+names = {"steps": (1, steps), "data": (data, 1), "both": (data, steps)}
+lines = []
 for method, name in METHODS.items():
-    one = pairs.xs(method, level="method")
-    for what, kind in (("steps", (1, steps)), ("data", (data, 1)), ("both", (data, steps))):
-        gain = one[kind] - one[1, 1]
-        print(f"{name}: {what} bring {results.estimate(gain).mean:+.3f}", end="; ")
-    linear = pairs.xs("wiener", level="method")[kind[0], 1]
-    ahead = (one[kind] > linear).sum()
-    print(f"with both it is above the Wiener filter in {ahead} of {len(one)} species")
+    gains = {what: r2.loc[method, kind] - r2.loc[method, (1, 1)] for what, kind in names.items()}
+    ahead = r2.loc[method, (data, steps)] - r2.loc["wiener", (data, 1)]
+    lines.append(
+        f"- **{name}**: more steps bring {gains['steps']:+.2f}, more data {gains['data']:+.2f}, "
+        f"both {gains['both']:+.2f}. With both it is {abs(ahead):.2f} "
+        f"{'above' if ahead > 0 else 'below'} the Wiener filter of the same data."
+    )
+Markdown("\n".join(lines))
 
 # %% [markdown]
 # These networks are small relatives of the published ones: NDT has four to six layers and 50,000
 # updates there, EIT two and two layers and 400 epochs, and LFADS a controller and a search over a
-# population of trainings.
+# population of trainings. One session says what a budget does, not by how much in general.
