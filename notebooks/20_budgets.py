@@ -14,8 +14,8 @@
 # much of it. The longer session has the same units, and all are scored on the same test trials.
 #
 # The session is of a species that appears in no result (the first of `evidence.development` in
-# `params.yaml`): the maze, as in the column NLB-Maze. Each network has the configuration that is in
-# use; over a long training its learning rate follows the same curve, stretched.
+# `params.yaml`): the maze, as in the column NLB-Maze. Each network has the configuration that is
+# in use; over a long training its learning rate follows the same curve, stretched.
 #
 # The page is slow, so it runs when asked: `dvc repro -f -s asked@budgets`.
 
