@@ -129,6 +129,8 @@ Markdown("\n".join(lines))
 
 # %% [markdown]
 # The last four methods are small relatives of the published ones, trained for some hundred steps;
-# the originals train for tens of thousands, so their rank here says little of them.
+# the originals train for tens of thousands, so their rank here says little of them. With many
+# times the steps and the data all but the LFADS-like one come near the Wiener filter or pass it
+# ([20_budgets](20_budgets.ipynb)).
 #
 # Next: [07_scaling](07_scaling.ipynb) asks what more parameters, sessions, steps and labels bring.
