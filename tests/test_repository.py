@@ -125,6 +125,9 @@ def test_minutes_counts_and_units_of_the_readme_are_those_that_were_recorded():
     decided = (~claims.verdict.str.startswith("not") & (claims.claim != "control")).sum()
     words = "None One Two Three Four Five Six Seven Eight".split()
     assert f"{words[decided]} of the eight" in README
+    share = re.search(r"finetuning covers (-?\d+) % \[(-?\d+) %, (-?\d+) %\]", README).groups()
+    results = (ROOT / "notebooks/rendered/11_results.ipynb").read_text()
+    assert "finetune: {}% [{}%, {}%] of it".format(*share) in results
     scale = pd.read_csv(ROOT / "figures/data/scale.csv")
     units = scale.loc[scale.what == "units", "value"].unique()
     assert [f"{int(n):,} units" in README for n in units] == [True]
