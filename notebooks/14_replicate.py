@@ -34,10 +34,10 @@ setup = params.evidence
 rest = params.your_lab, params.windows, params.wiener, params.baselines
 how = replicates.how(setup, *rest)
 wrong = replicates.how(setup, *rest, pretrain=setup.control_steps)
-# from scratch, few labels are learned best at another rate than all of them, and in one round
-short = params.your_lab.from_scratch
-short = replace(short, budget=short.steps)
-few = how._replace(recipes=replace(how.recipes, from_scratch=short))
+# from scratch, few labels are learned best in one long round: a validation trial ends it too soon
+alone = how.recipes.from_scratch
+few = replace(how.recipes, from_scratch=replace(alone, steps=alone.budget))
+few = how._replace(recipes=few)
 
 # %% [markdown]
 # ## 14.1 The species

@@ -76,13 +76,15 @@ def shortened(recipes: Lab, share: float) -> Lab:
 
 
 def limited(recipes: Lab, budgets: dict[str, int]) -> Lab:
-    """The recipes with other budgets, which the first round does not exceed, either."""
-    old = {name: getattr(recipes, name) for name in budgets}
-    most = {name: min(recipe.steps, budgets[name]) for name, recipe in old.items()}
-    return replace(
-        recipes,
-        **{n: replace(old[n], steps=most[n], budget=budget) for n, budget in budgets.items()},
-    )
+    """The recipes with other budgets, which the first round does not exceed, either; unit
+    identification, which has one round, with so many steps."""
+
+    def within(recipe: EmbeddingRecipe, budget: int) -> EmbeddingRecipe:
+        if not hasattr(recipe, "budget"):
+            return replace(recipe, steps=budget)
+        return replace(recipe, steps=min(recipe.steps, budget), budget=budget)
+
+    return replace(recipes, **{n: within(getattr(recipes, n), b) for n, b in budgets.items()})
 
 
 def cost(decoder: Decoder, recordings: list[Recording], recipe: EmbeddingRecipe) -> float:

@@ -172,7 +172,7 @@ class Lab:
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """The replicates that claims rest on, and what each of them is. claims, development: seeds of
-    simulated species; budgets: of those recipes of `your_lab` that train to a plateau."""
+    simulated species; budgets, batch_sizes: of the recipes of `your_lab`, instead of theirs."""
 
     claims: tuple[int, ...]
     development: tuple[int, ...]
@@ -185,15 +185,15 @@ class Evidence:
     trials: tuple[int, ...]
     budgets: dict[str, int]
     control_steps: int
-    adapt_batch_size: int
-    from_scratch_lr: float
+    batch_sizes: dict[str, int]
     finetune_lr: float
 
     def __post_init__(self):
         both = self.claims + self.development
         check(len({*both}) == len(both), f"claims and development share a species: {both}")
-        known = "pretrain", "from_scratch", "finetune"
-        check({*self.budgets} == {*known}, f"budgets: the keys are {', '.join(known)}")
+        known = "unit_identification", "finetune", "from_scratch"
+        for name, keys in (("budgets", ("pretrain", *known)), ("batch_sizes", known)):
+            check({*getattr(self, name)} == {*keys}, f"{name}: the keys are {', '.join(keys)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,14 +23,10 @@ def how(setup: Evidence, recipes: Lab, *rest, **budgets: int) -> lab.How:
     otherwise. rest: of `lab.How`; budgets: gradient steps by recipe, instead of those of `setup`.
     """
     recipes = lab.limited(recipes, setup.budgets | budgets)
-    size = {"batch_size": setup.adapt_batch_size}
-    recipes = replace(
-        recipes,
-        unit_identification=replace(recipes.unit_identification, **size),
-        finetune=replace(recipes.finetune, lr=setup.finetune_lr, **size),
-        from_scratch=replace(recipes.from_scratch, lr=setup.from_scratch_lr),
-    )
-    return lab.How(setup.size, *rest, recipes)
+    changed = {name: {"batch_size": size} for name, size in setup.batch_sizes.items()}
+    changed["finetune"]["lr"] = setup.finetune_lr
+    changed = {name: replace(getattr(recipes, name), **keys) for name, keys in changed.items()}
+    return lab.How(setup.size, *rest, replace(recipes, **changed))
 
 
 def plan(seed: int, setup: Evidence) -> dict[str, list[dict]]:
