@@ -27,13 +27,16 @@ def page(text: str, name: str) -> str:
     nb = json.loads(text)
     banner, *cells = nb["cells"]
     figures, drawn = 0, None
-    for cell in cells:
+    for cell in list(cells):
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            if drawn and source.startswith("*"):  # a caption stands under its picture
+            if drawn and source.startswith("*"):  # a caption: goes under its picture, over code
                 label, figures = f"Figure {int(name[:2])}.{figures + 1}", figures + 1
                 drawn["metadata"]["mystnb"] = {"image": {"alt": label}}
-                source = f"{{.caption}}\n**{label}.** {source}"
+                text, _, source = source.partition("\n\n")
+                caption = {"id": f"caption-{figures}", "cell_type": "markdown", "metadata": {}}
+                caption["source"] = links(f"{{.caption}}\n**{label}.** {text}")
+                cells.insert(cells.index(drawn) + 1, caption)
             cell["source"], drawn = links(source), None
             continue
         cell["outputs"] = [as_table(output) for output in cell["outputs"]]
