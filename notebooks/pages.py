@@ -130,7 +130,8 @@ def knobs() -> str:
         drawn = sorted({p for s in again for p in stages()[s]["writes"] if p.endswith(".png")})
         kinds = dict.fromkeys(f"`{stage.split('@')[0]}`" for stage in read_by)
         about = about.replace("|", "or")
-        cells = [", ".join(kinds), ", ".join(Path(p).stem for p in drawn), minutes(again)]
+        took = minutes(again).replace(" ", "\N{NO-BREAK SPACE}")  # in a narrow column
+        cells = [", ".join(kinds), ", ".join(Path(p).stem for p in drawn), took]
         if not again and (stage := _asked(section)):
             cells = [f"`dvc repro -f -s {stage}`, when asked", "", ""]
         rows.append(" | ".join([f"| `{key}`", about, *cells]) + " |")
