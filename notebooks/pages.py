@@ -276,7 +276,7 @@ def draw(path: Path) -> None:
     for _, kinds in sorted(rows.items()):
         each = math.ceil(len(kinds) / math.ceil(len(kinds) / 5))  # at most five fit beside another
         lines += [kinds[i : i + each] for i in range(0, len(kinds), each)]
-    figure = Figure(figsize=(5.6, 0.73 * len(lines)), dpi=72)  # that of an SVG
+    figure = Figure(figsize=(6.2, 0.73 * len(lines)), dpi=72)  # that of an SVG
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, 1), ylim=(-len(lines), 0))
     ax.axis("off")
     boxes, style = {}, {"boxstyle": "round,pad=0.35", "fc": "white", "ec": "0.4"}
