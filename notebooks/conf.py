@@ -71,6 +71,7 @@ def signature(app, what, name, thing, options, arguments: str | None, returns) -
 
 
 def read(app, name: str, source: list[str]) -> None:
+    app.env.note_dependency(pages.__file__)
     if name.startswith("rendered/"):
         app.env.note_dependency(str(ROOT / "dvc.lock"))
         source[0] = pages.page(source[0], name.removeprefix("rendered/"))

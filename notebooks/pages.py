@@ -27,13 +27,16 @@ def page(text: str, name: str) -> str:
     nb = json.loads(text)
     banner, *cells = nb["cells"]
     figures, drawn = 0, None
-    for cell in cells:
+    for cell in list(cells):
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            if drawn and source.startswith("*"):  # a caption stands under its picture
+            if drawn and source.startswith("*"):  # a caption: goes under its picture, over code
                 label, figures = f"Figure {int(name[:2])}.{figures + 1}", figures + 1
                 drawn["metadata"]["mystnb"] = {"image": {"alt": label}}
-                source = f"{{.caption}}\n**{label}.** {source}"
+                text, _, source = source.partition("\n\n")
+                caption = {"id": f"caption-{figures}", "cell_type": "markdown", "metadata": {}}
+                caption["source"] = links(f"{{.caption}}\n**{label}.** {text}")
+                cells.insert(cells.index(drawn) + 1, caption)
             cell["source"], drawn = links(source), None
             continue
         cell["outputs"] = [as_table(output) for output in cell["outputs"]]
@@ -127,7 +130,8 @@ def knobs() -> str:
         drawn = sorted({p for s in again for p in stages()[s]["writes"] if p.endswith(".png")})
         kinds = dict.fromkeys(f"`{stage.split('@')[0]}`" for stage in read_by)
         about = about.replace("|", "or")
-        cells = [", ".join(kinds), ", ".join(Path(p).stem for p in drawn), minutes(again)]
+        took = minutes(again).replace(" ", "\N{NO-BREAK SPACE}")  # in a narrow column
+        cells = [", ".join(kinds), ", ".join(Path(p).stem for p in drawn), took]
         if not again and (stage := _asked(section)):
             cells = [f"`dvc repro -f -s {stage}`, when asked", "", ""]
         rows.append(" | ".join([f"| `{key}`", about, *cells]) + " |")
@@ -272,7 +276,7 @@ def draw(path: Path) -> None:
     for _, kinds in sorted(rows.items()):
         each = math.ceil(len(kinds) / math.ceil(len(kinds) / 5))  # at most five fit beside another
         lines += [kinds[i : i + each] for i in range(0, len(kinds), each)]
-    figure = Figure(figsize=(5.6, 0.73 * len(lines)), dpi=72)  # that of an SVG
+    figure = Figure(figsize=(6.2, 0.73 * len(lines)), dpi=72)  # that of an SVG
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, 1), ylim=(-len(lines), 0))
     ax.axis("off")
     boxes, style = {}, {"boxstyle": "round,pad=0.35", "fc": "white", "ec": "0.4"}

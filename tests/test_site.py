@@ -4,6 +4,7 @@ warning, such as a link that leads nowhere, is an error."""
 import json
 import re
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -29,6 +30,7 @@ def test_every_page_is_in_the_index():
 def test_a_page_keeps_its_cells_and_says_where_it_comes_from(name):
     before = json.loads((ROOT / f"notebooks/rendered/{name}.ipynb").read_text())["cells"]
     *cells, foot = shown(name)
+    cells = [cell for cell in cells if not cell["id"].startswith("caption")]
     assert [cell["id"] for cell in cells] == [cell["id"] for cell in before[1:]]
     was = [[*map(pages.as_table, cell.get("outputs", ()))] for cell in before[1:]]
     assert [cell.get("outputs", []) for cell in cells] == was
@@ -65,6 +67,8 @@ def test_figures_are_numbered_and_long_code_is_folded():
     text = "".join("".join(cell["source"]) for cell in cells)
     labels = re.findall(r"\*\*(Figure 0\.\d)\.\*\* \*", text)
     assert labels == ["Figure 0.1", "Figure 0.2", "Figure 0.3"]
+    captioned = [above for above, cell in pairwise(cells) if cell["id"].startswith("caption")]
+    assert [cell["metadata"]["mystnb"]["image"]["alt"] for cell in captioned] == labels
     for cell in cells:
         if cell["cell_type"] == "code":
             long = len("".join(cell["source"]).splitlines()) > pages.LONG
