@@ -70,7 +70,7 @@ panels = {column: scores[scores.column == column] for column in columns}
 if units == "species":
     theirs = {ours: table2 for table2, ours in results.HELD_OUT.items()}
     panels["new animals"] = met.rename(columns={"unit": "session_id"}).replace({"method": theirs})
-fig, axes = plt.subplots(1, len(panels), figsize=(8.6, 3.2), sharey=True)
+fig, axes = plt.subplots(1, len(panels), figsize=(7.8, 2.8), sharey=True)
 shown = [m for m in paper.METHODS if m in set(table2.method)]
 colors = {m: "C0" if "finetune" in m else "C2" if "unit" in m else "0.45" for m in shown}
 colors["single_session"] = "C1"
@@ -117,7 +117,7 @@ plt.show()
 table = scores[scores.column == "pretrain"].pivot_table(
     index=["task", "session_id"], columns="method", values="r2"
 )
-fig, ax = plt.subplots(figsize=(3.2, 3))
+fig, ax = plt.subplots(figsize=(2.8, 2.6))
 for color, task in enumerate(paper.TASKS):
     part = table[table.index.get_level_values("task") == task]
     name = task.removesuffix("_reaching").replace("_", "-")
@@ -163,7 +163,7 @@ Markdown(plotting.markdown(rows, "ablations", caption))
 
 # %%
 gains = ablations.gain.dropna()
-fig, ax = plt.subplots(figsize=(4.6, 0.24 * len(gains) + 0.8))
+fig, ax = plt.subplots(figsize=(4.2, 0.22 * len(gains) + 0.8))
 y = np.arange(len(gains))[::-1]
 means, low, high = np.array([gain[:3] for gain in gains]).T
 ax.errorbar(means, y, xerr=np.nan_to_num([means - low, high - means]), fmt="o", ms=4, capsize=2)
@@ -274,16 +274,16 @@ Markdown("\n".join(f"- {c}: {of}" + (f"; but {but}" if but else "") for c, of, b
 
 # %%
 found = replicates.groupby("unit").apply(results.measures, include_groups=False)
-fig, ax = plt.subplots(figsize=(6.6, 3.0))
+fig, ax = plt.subplots(figsize=(6.0, 2.4))
 ax.axvspan(-results.MARGIN, results.MARGIN, color="0.94", lw=0)
 ax.axvline(0, color="0.6", lw=0.8)
 colors = {"supported": "C2", "contradicted": "C3", results.NOT_RESOLVED: "0.45"}
-for y, row in enumerate(claims[::-1].itertuples()):
+for y, row in enumerate(primary[::-1].itertuples()):
     ax.plot(found[row.Index], [y] * len(found), "o", ms=3.5, mfc="none", color="0.6", mew=0.8)
     ax.plot([row.low, row.high], [y, y], color=colors[row.verdict], lw=2)
     ax.plot(row.estimate, y, "o", ms=6, color=colors[row.verdict])
-labels = [tested[claim] for claim in claims.index[::-1]]
-ax.set(yticks=range(len(claims)), yticklabels=labels, xlabel="difference of test R²")
+labels = [tested[claim] for claim in primary.index[::-1]]
+ax.set(yticks=range(len(primary)), yticklabels=labels, xlabel="difference of test R²")
 names = ("supported", "contradicted", results.NOT_RESOLVED)
 handles = [plt.Line2D([], [], color=colors[name], marker="o", label=name) for name in names]
 fig.legend(handles=handles, loc="outside upper center", ncols=3)
@@ -292,7 +292,8 @@ plt.show()
 
 # %% [markdown]
 # *Hollow: each species; filled: their mean with its 95 % interval, in the colour of the verdict
-# after correction. Grey band: what is no more than 0.02 from zero.*
+# after correction. Grey band: what is no more than 0.02 from zero. The control, far to the left,
+# is in the table only.*
 #
 # **How firm is that?** The same claims, on the sets of species that came before, as they were
 # judged then:
