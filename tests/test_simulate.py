@@ -132,6 +132,11 @@ def test_animals_are_variations_on_a_species():
     alike = lambda a, b: np.corrcoef(a.inputs.ravel(), b.inputs.ravel())[0, 1]  # noqa: E731
     assert 0.9 < alike(c, t) < 0.999
     assert abs(alike(c, other)) < 0.3
+    near, far = (make_animal(0, "sim-t", unlike) for unlike in (0.5, 2.0))
+    assert alike(c, far) < alike(c, t) < alike(c, near)
+    same = [make_animal(0, name, 0.0) for name in ("sim-c", "sim-t")]
+    for name in ("inputs", "recurrent", "bias", "frame", "posture", "leads"):
+        assert np.all(getattr(same[0], name) == getattr(same[1], name)), name
 
 
 # --- intervals and splits ---------------------------------------------------------------------

@@ -55,8 +55,9 @@ class Animal:
     posture: float  # radians by which tuning turns per reach length of position
 
 
-def make_animal(seed: int, name: str) -> Animal:
-    """The network of the species, the same for every animal of a `seed`, perturbed for one."""
+def make_animal(seed: int, name: str, unlike: float = 1.0) -> Animal:
+    """The network of the species, the same for every animal of a `seed`, perturbed for one; `unlike`
+    times as strongly as in the corpus."""
     species, own = stream(seed, "species"), stream(seed, "animal", name)
     n, total = PER_AREA, PER_AREA * len(AREAS)
     recurrent = 0.05 * species.standard_normal((total, total))  # areas talk weakly
@@ -74,12 +75,12 @@ def make_animal(seed: int, name: str) -> Animal:
         centre=own.uniform(-1.0, 1.0, 2),
         reach=own.uniform(7.0, 9.0),
         tempo=own.uniform(0.9, 1.15),
-        leads={area: lead + own.uniform(-0.02, 0.02) for area, (lead, _) in AREAS.items()},
-        recurrent=recurrent + 0.03 * own.standard_normal((total, total)),
-        inputs=inputs * (1 + 0.2 * own.standard_normal(inputs.shape)),
-        bias=0.5 * species.standard_normal(total) + 0.1 * own.standard_normal(total),
-        frame=own.uniform(-0.25, 0.25),
-        posture=species.uniform(0.9, 1.1) + own.uniform(-0.1, 0.1),
+        leads={a: lead + unlike * own.uniform(-0.02, 0.02) for a, (lead, _) in AREAS.items()},
+        recurrent=recurrent + 0.03 * unlike * own.standard_normal((total, total)),
+        inputs=inputs * (1 + 0.2 * unlike * own.standard_normal(inputs.shape)),
+        bias=0.5 * species.standard_normal(total) + 0.1 * unlike * own.standard_normal(total),
+        frame=unlike * own.uniform(-0.25, 0.25),
+        posture=species.uniform(0.9, 1.1) + unlike * own.uniform(-0.1, 0.1),
     )
 
 
@@ -239,6 +240,7 @@ def simulate(
     flavour: str = "perich",
     take: int = 0,
     noiseless: float = 0.0,
+    unlike: float = 1.0,
 ) -> Recording:
     """One session of a simulated animal: the same arguments give the same bytes.
     animal: any name, such as "sim-c". units: fewest and most units that are heard; all sessions of
@@ -247,7 +249,8 @@ def simulate(
     Hz, sorted units), "odoherty" (mm at 250 Hz, threshold crossings), "churchland" (the same at 1
     kHz) or "nlb" (mm at 1 kHz, twice as many units, sorted). take: another number gives other
     trials of the same units on the same day. noiseless: so many spikes, without any chance, for
-    each that the rates free of noise would fire: what a decoder of rates would know.
+    each that the rates free of noise would fire: what a decoder of rates would know. unlike: how
+    far the animal's network is from its species', 1 as in the corpus, 0 not at all.
     `behavior["cursor"]`, in "nlb" "hand", has pos, vel and acc; `Recording.units` has what no
     laboratory sees: area, rate_hz, lag_s (positive: before the movement), preferred_direction in
     radians and tuning_depth, the cosine modulation at the root mean square speed as a share of the
@@ -261,7 +264,7 @@ def simulate(
         raise ValueError(f"animal {animal!r} must be a name without '/', such as 'sim-c'")
     if not (1 <= units[0] <= units[1] and minutes >= 0.5):
         raise ValueError(f"units {units} must be (fewest, most), minutes {minutes} at least 0.5")
-    seconds, who = minutes * 60.0, make_animal(seed, animal)
+    seconds, who = minutes * 60.0, make_animal(seed, animal, unlike)
     again = [take] * (take > 0)
     moves, noise = (stream(seed, animal, day, task, of, *again) for of in ("moves", "fire"))
     behaviour = Behaviour(moves, who.centre, who.reach, who.tempo)
