@@ -101,7 +101,8 @@ def clone(tmp_path_factory) -> Path:
         ignored = shutil.ignore_patterns("__pycache__", "rendered")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     (folder / "figures/data").mkdir(parents=True)
-    for asked in ("cortex", "ceiling", "earlier_claims"):  # read by pages, made by others when asked
+    # read by pages; made by others when asked, or before
+    for asked in ("cortex", "ceiling", "earlier_claims"):
         shutil.copy(ROOT / f"figures/data/{asked}.csv", folder / "figures/data")
     roles: dict = {}
     for session in SESSIONS:

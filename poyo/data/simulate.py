@@ -56,8 +56,8 @@ class Animal:
 
 
 def make_animal(seed: int, name: str, unlike: float = 1.0) -> Animal:
-    """The network of the species, the same for every animal of a `seed`, perturbed for one; `unlike`
-    times as strongly as in the corpus."""
+    """The network of the species, the same for every animal of a `seed`, perturbed for one; how
+    strongly is said by `unlike`, where 1 is as in the corpus."""
     species, own = stream(seed, "species"), stream(seed, "animal", name)
     n, total = PER_AREA, PER_AREA * len(AREAS)
     recurrent = 0.05 * species.standard_normal((total, total))  # areas talk weakly
