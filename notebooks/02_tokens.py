@@ -35,11 +35,12 @@ params = profile.load()
 length = params.windows.length
 
 # %% [markdown]
-# ## 2.1 Names become rows
+# ## 2.1 Every name has a vector
 #
-# An embedding is a table with a row per name. The **vocabulary** says which name has which row. A
-# unit's name holds its session, because nothing is assumed about which unit of today is which unit
-# of yesterday. Row 0 is `NA`: it belongs to nobody, and padding points at it.
+# An embedding is a table that holds one learned vector for each name, and the **vocabulary** says
+# in which row of the table the vector of a name stands. A unit's name holds its session, because
+# nothing is assumed about which unit of today is which unit of yesterday. Row 0 is `NA`: it
+# belongs to nobody, and padding points at it.
 #
 # A `Decoder` holds both vocabularies beside its network, which here is a new one: nothing on this
 # page is learned. It also gives a recording its rows and says what is to be decoded from it.

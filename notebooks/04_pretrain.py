@@ -133,9 +133,10 @@ table
 #
 # ## 4.4 What is kept
 #
-# The decoders: each holds the weights, the name of every row it has, the windows it reads and how
-# every session is read out. Beside them stays the table above (with how many parameters, sessions
-# and training spikes the model had), which [11_results](11_results.ipynb) compares with others.
+# The decoders are saved. Each holds the weights, the names of its units and sessions, the windows
+# it reads and how every session is read out. Beside them stays the table above (with how many
+# parameters, sessions and training spikes the model had), which [11_results](11_results.ipynb)
+# compares with others.
 
 # %%
 folder = ROOT / "runs/pretrain" / model

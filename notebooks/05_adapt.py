@@ -144,7 +144,14 @@ for ax, column in zip(axes, columns):
     for i, method in enumerate(["single_session", "poyo_mp_unit_identification"]):
         part = curves[(curves.column == column) & (curves.method == method)]
         mean = part.groupby("step")["valid_r2"].mean()
-        ax.plot(mean.index, mean, marker="o", ms=3, color=f"C{i}", label=method.replace("_", " "))
+        ax.plot(
+            mean.index,
+            mean,
+            marker="o",
+            ms=3,
+            color=("C1", "C2")[i],
+            label=method.replace("_", " "),
+        )
     ax.set(title=column, xlabel="gradient step", ylim=(-0.1, 1))
 axes[0].set_ylabel("validation R²")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)

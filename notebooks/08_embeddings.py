@@ -170,12 +170,16 @@ if not facts.empty:
     axes[1].set(title="units", xticks=[], yticks=[])
     name_components(axes[1], unit_pca)
     ticks = {"ticks": [-np.pi, 0, np.pi], "labels": ["-π", "0", "π"]}
-    fig.colorbar(shown, ax=axes[1], label="preferred direction").set_ticks(**ticks)
+    fig.colorbar(shown, ax=axes[1], label="preferred direction (rad)").set_ticks(**ticks)
     guess = read_out(Ridge(), x, circle(angle), facts.session_id)
     axes[2].plot(angle, np.arctan2(guess[:, 1], guess[:, 0]), ".", ms=2, color="C0")
     axes[2].plot([-np.pi, np.pi], [-np.pi, np.pi], color="0.7", lw=0.8)
     axes[2].set_xticks(**ticks), axes[2].set_yticks(**ticks)
-    axes[2].set(title="read from the row", xlabel="true direction", ylabel="read direction")
+    axes[2].set(
+        title="read from the embedding",
+        xlabel="true direction (rad)",
+        ylabel="read direction (rad)",
+    )
 plotting.save(fig, "embeddings")
 plt.show()
 

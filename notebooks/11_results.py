@@ -121,9 +121,9 @@ fig, ax = plt.subplots(figsize=(2.8, 2.6))
 for color, task in enumerate(paper.TASKS):
     part = table[table.index.get_level_values("task") == task]
     name = task.removesuffix("_reaching").replace("_", "-")
-    ax.plot(part.wiener, part.poyo_1, "o", ms=4, color=f"C{color}", label=name)
+    ax.plot(part.wiener, part.poyo_1, "o", ms=4, color=("C0", "C2", "C1")[color], label=name)
 ax.plot([0, 1], [0, 1], color="0.7", lw=0.8)
-ax.set(xlabel="Wiener filter, test R²", ylabel="one POYO for all (poyo_1), test R²")
+ax.set(xlabel="Wiener filter, test R²", ylabel="one POYO-1 for all, test R²")
 ax.set(xlim=(0.3, 1), ylim=(0.3, 1), aspect="equal")
 ax.legend(loc="lower right")
 plotting.save(fig, "pretraining")
@@ -138,9 +138,9 @@ plt.show()
 # difference of test R² to the full model, paired within sessions. Jitter of 1 ms and bins of 5 ms
 # take next to nothing away, so what they change is the luck of a training run, which an interval
 # over sessions does not hold: a difference no larger than their mean absolute change over sessions
-# (the larger of both) is not one. With one seed that luck is known from two trainings only.
-# The intervals are each for itself, and there are many rows: one or the other verdict may be due
-# to chance.
+# (the larger of both) is not one. With one seed that luck is known from two trainings only. The
+# intervals are not corrected for the number of variants, so one or two of these verdicts may be
+# due to chance.
 
 # %%
 ablations, luck = results.ablations(data["ablations"])
@@ -160,6 +160,15 @@ caption = (
     f"differences up to {luck:.3f}.*"
 )
 Markdown(plotting.markdown(rows, "ablations", caption))
+
+# %%
+expected = ("no delimiters", "values not rotated", "sinusoidal time", "jitter 100 ms")
+found = [f"- {name}: {ablations.verdict[name]}." for name in expected]
+found += [
+    f"- {name} (should change nothing): {ablations.verdict[name]}."
+    for name in results.NULL_CONTROLS
+]
+Markdown("What 09_ablations expected to be worse than the full model:\n\n" + "\n".join(found))
 
 # %%
 gains = ablations.gain.dropna()
@@ -237,10 +246,6 @@ pd.DataFrame(rows).set_index("column")
 # %%
 claims = results.primary(replicates)
 plotting.csv(claims.rename_axis("claim").reset_index(), "claims")
-tested = {  # a row of the table and of the figure
-    claim: f"{where}: {results.NAMES[better]} minus {results.NAMES[worse]}"
-    for claim, (where, better, worse) in results.PRIMARY.items()
-}
 full = replicates[(replicates.trials == "all") & (replicates.method != "wiener")]
 print(f"{len(full)} trainings on all labelled trials, {(full.r2 < 0).sum()} of them collapsed")
 rows = []
@@ -253,7 +258,7 @@ for row in claims.itertuples():
     rows.append(
         {
             "the paper's claim": claim,
-            "test R²": tested[row.Index],
+            "test R²": results.TESTED[row.Index],
             "difference": f"{results.Estimate(*row[1:6])}",
             "verdict": verdict,
         }
@@ -282,7 +287,7 @@ for y, row in enumerate(primary[::-1].itertuples()):
     ax.plot(found[row.Index], [y] * len(found), "o", ms=3.5, mfc="none", color="0.6", mew=0.8)
     ax.plot([row.low, row.high], [y, y], color=colors[row.verdict], lw=2)
     ax.plot(row.estimate, y, "o", ms=6, color=colors[row.verdict])
-labels = [tested[claim] for claim in primary.index[::-1]]
+labels = [results.TESTED[claim] for claim in primary.index[::-1]]
 ax.set(yticks=range(len(primary)), yticklabels=labels, xlabel="difference of test R²")
 names = ("supported", "contradicted", results.NOT_RESOLVED)
 handles = [plt.Line2D([], [], color=colors[name], marker="o", label=name) for name in names]
@@ -309,7 +314,7 @@ table = pd.DataFrame(
         for name, part in sets.items()
     }
 )
-table = table.loc[claims.index].rename(index=tested)
+table = table.loc[claims.index].rename(index=results.TESTED)
 display(table)
 opposite = {"supported", "contradicted"}
 every = pd.DataFrame({name: part.verdict for name, part in sets.items()})

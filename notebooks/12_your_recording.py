@@ -130,7 +130,7 @@ fig, axes = plt.subplots(
     1 + min(D, 4), 1, figsize=(6.8, 2.3 + 0.9 * min(D, 4)), sharex=True,
     height_ratios=[2.5] + [1] * min(D, 4),
 )  # fmt: skip
-axes[0].plot(recording.spike_times[spikes], recording.spike_units[spikes], ",", color="0.2")
+axes[0].plot(recording.spike_times[spikes], recording.spike_units[spikes], "|", ms=3, color="0.2")
 axes[0].set(ylabel="unit")
 for i, ax in enumerate(axes[1:]):
     ax.plot(times[rows], values[rows, i])

@@ -190,6 +190,12 @@ drift = pd.DataFrame(all_of(lab.unlabelled, jobs))
 if len(drift):
     day = pd.to_datetime(found.table.set_index("session").date)
     drift["days"] = (drift.session.map(day) - drift.earlier.map(day)).dt.days
+if len(drift) and drift.days.isna().all():
+    print("The files say no dates. Test R² by the days that stand between in the folder's order:")
+    order = [one.session_id for one in old]
+    drift["later"] = len(order) - drift.earlier.map(order.index)
+    print(drift.pivot_table(index="later", columns="method", values="r2").round(2).to_string())
+elif len(drift):
     fig, ax = plt.subplots(figsize=(4.6, 2.6))
     for method, part in drift.groupby("method", sort=False):
         mean = part.groupby(["session", "earlier", "days"]).r2.mean().reset_index()

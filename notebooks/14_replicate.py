@@ -134,7 +134,8 @@ plotting.table(scores.pivot_table(index="method", columns=by, values="r2", sort=
 # ## 14.4 What it says to each claim
 
 # %%
-results.measures(scores).round(3)
+found = results.measures(scores)
+plotting.table(found.rename(results.TESTED).to_frame("difference of test R²"))
 
 # %% [markdown]
 # Next: [11_results](11_results.ipynb) puts the species together and judges the claims.

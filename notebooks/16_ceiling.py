@@ -80,14 +80,16 @@ plotting.table(means.unstack("method"))
 new = results.evidence(params.data.corpus, params.evidence.claims)
 new = new[new.session.isin(ceiling.session) & (new.trials == "all")]
 once = new.groupby(["method", "unit"]).r2.mean().groupby("method").mean()
-names, colors = lab.NAMES, {"mlp": "C2", "gru": "C3", lab.SCRATCH: "C4"}
+names = lab.NAMES
 fig, ax = plt.subplots(figsize=(5.4, 3.0))
-for method, color in colors.items():
+for method in ("mlp", "gru", lab.SCRATCH):
     found = means[False].unstack("method")[method]
     found.loc[1] = once.get(method)  # the GRU is not in the replicates
-    ax.plot(found.sort_index().dropna(), "o-", ms=4, color=color, label=names[method])
-for method, color in (("unit_identification", "C0"), ("finetune", "0.2")):
-    ax.plot(1, once[method], "D", ms=5, color=color, label=names[method])
+    ax.plot(
+        found.sort_index().dropna(), "o-", ms=4, color=lab.METHODS[method][1], label=names[method]
+    )
+for method in ("unit_identification", "finetune"):
+    ax.plot(1, once[method], "D", ms=5, color=lab.METHODS[method][1], label=names[method])
 ax.axhline(means[True].max(), color="0.5", ls="--", lw=0.8, label="MLP on rates without noise")
 ax.set_xscale("log", base=2)
 ax.set_xticks([1, *times], [f"{k} x" for k in (1, *times)])

@@ -12,7 +12,7 @@
 # (`evidence.development`), never those of a claim.
 #
 # The constants of the simulator were set by hand, from the sources that
-# [simulate.py](../poyo/data/simulate.py) names, and were not changed after this comparison: it
+# [simulate.py](../../poyo/data/simulate.py) names, and were not changed after this comparison: it
 # says where the simulator is off.
 #
 # The recordings are not public, so this runs when asked: `dvc repro -f -s asked@cortex`.
@@ -157,7 +157,8 @@ plotting.table(drift, 2)
 # So: in rate, Fano factor, dimensions and in what movement explains, simulated sessions are near
 # the real ones. The busiest real units fire more, the wrist recordings have far stronger noise
 # correlations, and a linear decoder ages much faster on them: a new day of a known animal is
-# easier here than on those arrays. The reaching data are one session.
+# easier here than on those arrays. What stays open is how general this is, because the reaching
+# data are a single session. Next: [18_scale](18_scale.ipynb) asks what the paper's size costs.
 
 # %%
 whole = pd.concat([cortex.T, plotting.table(drift, 2)], axis=1).T

@@ -56,7 +56,7 @@ class Vocabulary:
             close = difflib.get_close_matches(error.args[0], self.names, 1, 0.4)
             hint = f" (closest: {close[0]!r})" if close else ""
             what = f"{error.args[0]!r} is not in the vocabulary of {len(self) - 1} names{hint}"
-            cure = "meet its session with Decoder.adopt and learn its rows"
+            cure = "add its session with Decoder.adopt and learn its embeddings"
             raise VocabularyError(f"{what}; {cure}") from None
 
 

@@ -185,7 +185,7 @@ def test_what_is_lost_with_the_days_between():
     found = lab.claims(rows, ["a"], COUNTS, pairs(0.005))
     (name,) = [name for name in found.index if "30 more days" in name]
     assert found.estimate[name] == pytest.approx(0.15)
-    table = lab.by_days(pairs(0.01))["POYO, rows of the same units"]
+    table = lab.by_days(pairs(0.01))["POYO, embeddings of the same units"]
     assert table["30 or fewer"] == "0.73, 1 session"
     assert table["31 to 60"].startswith("0.39 [") and table["31 to 60"].endswith(", 2 sessions")
 

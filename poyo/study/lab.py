@@ -26,15 +26,15 @@ from . import baselines, results
 from .profile import Baselines, Lab, Wiener
 
 METHODS = {  # in the order of tables and figures, and their colours
-    "unchanged_wiener": ("Wiener filter of an earlier day", "C1"),
-    "wiener": ("Wiener filter", "C1"),
-    "mlp": ("MLP", "C2"),
+    "unchanged_wiener": ("Wiener filter of an earlier day", "0.75"),
+    "wiener": ("Wiener filter", "0.5"),
+    "mlp": ("MLP", "C4"),
     "gru": ("GRU", "C3"),
-    "from_scratch": ("POYO from scratch", "C4"),
-    "same_units": ("POYO, rows of the same units", "C7"),
-    "unit_identification": ("POYO, unit identification", "C0"),
-    "same_units_identification": ("the same, from the rows of the same units", "C7"),
-    "finetune": ("POYO, finetuned", "0.2"),
+    "from_scratch": ("POYO from scratch", "C1"),
+    "same_units": ("POYO, embeddings of the same units", "C5"),
+    "unit_identification": ("POYO, unit identification", "C2"),
+    "same_units_identification": ("the same, from the embeddings of the same units", "C5"),
+    "finetune": ("POYO, finetuned", "C0"),
 }
 NAMES = {method: name for method, (name, _) in METHODS.items()}
 SCRATCH = "from_scratch"
@@ -347,7 +347,7 @@ def claims(
         "drift: a Wiener filter of the day - one of the last day": (
             pd.concat([of_day, rows[none]]), "wiener", "unchanged_wiener"
         ),
-        "no label: rows of the same units - Wiener filter of the last day": (
+        "no label: embeddings of the same units - Wiener filter of the last day": (
             rows[none], "same_units", "unchanged_wiener"
         ),
     }  # fmt: skip
@@ -360,7 +360,7 @@ def claims(
         name = "doublings of labelled trials that unit identification saves"
         tests[name] = results.greater(saved(met))
     if len(pairs):
-        name = "no label: R² lost in 30 more days between, rows of the same units"
+        name = "no label: R² lost in 30 more days between, embeddings of the same units"
         tests[name] = results.greater(fading(pairs, "same_units"))
     judged = results.judge({name: test for name, test in tests.items() if test.estimate.n > 1})
     single = results.judge({name: test for name, test in tests.items() if test.estimate.n == 1})

@@ -54,6 +54,7 @@ NAMES = {  # of these methods, for readers
     f"unit_identification of {THIRD}": f"the same after {THIRD}",
     SHIFTED: "finetuned after shifted spikes",
 }
+TESTED = {c: f"{where}: {NAMES[a]} minus {NAMES[b]}" for c, (where, a, b) in PRIMARY.items()}
 
 
 class Estimate(NamedTuple):
