@@ -69,7 +69,10 @@ def stretched(recording: Recording, spikes: float, target: float) -> Recording:
 def test_milliseconds_and_samples_are_no_seconds(clean, factor):
     lines = trouble(stretched(clean, factor, factor))
     some(lines, "do not look like seconds", "samples a second", "Hz", "divide milliseconds")
-    some(trouble(stretched(clean, factor, 1.0)), "do not look like seconds")  # only of the spikes
+    spikes = replace(clean, spike_times=clean.spike_times * factor)  # only of these
+    some(trouble(spikes), "do not look like seconds")
+    with pytest.raises(RecordingError, match="spikes lie in the span of the behaviour"):
+        stretched(clean, factor, 1.0)
 
 
 def test_microseconds_and_what_lasts_days(clean):

@@ -392,6 +392,11 @@ EPOCH = 1.7e9  # s, a clock of our day
     "arguments, message",
     [
         ({"spikes": SPIKES + EPOCH}, "no spike lies in it.*put both on one clock"),
+        (
+            {"spikes": np.arange(201.0), "units": np.zeros(201)},
+            "only 20 of 201 spikes lie in the span of the behaviour: spikes run from 0 to 200 s, "
+            "the behaviour from 0 to 19.9 s; give both in seconds on one clock",
+        ),
         ({"times": TIMES * 1e9}, "its domain spans .* days; are the times in seconds"),
         ({"times": np.append(TIMES[:-1], EPOCH)}, "its domain spans .* none of them astray"),
         (
@@ -419,6 +424,12 @@ EPOCH = 1.7e9  # s, a clock of our day
 def test_what_would_be_wrong_in_silence_is_refused(arguments, message):
     with pytest.raises(RecordingError, match=message):
         own(**arguments)
+
+
+def test_a_tenth_of_the_spikes_in_the_behaviour_is_enough():
+    spikes = np.arange(200.0)
+    assert len(own(spikes=spikes, units=np.zeros(200)).spike_times) == 200
+    own(spikes=spikes[:100], units=np.zeros(100), domain=[0, 5])  # a part that was chosen
 
 
 def test_columns_are_times_and_whole_floats_are_units():

@@ -266,9 +266,16 @@ class Recording:
             behavior={"behavior": {"timestamps": times, name: target}}, domain=domain,
             intervals=spans, target=f"behavior.{name}", unit=unit,
         )  # fmt: skip
-        heard = f"spikes run from {spike_times[0]:g} to {spike_times[-1]:g} s, the recording from"
-        none = f"{where}: no spike lies in it: {heard} {domain.min():g} to {domain.max():g} s"
-        require(contains(domain, spike_times).any(), f"{none}; put both on one clock")
+        heard = f"spikes run from {spike_times[0]:g} to {spike_times[-1]:g} s, the"
+        none = f"{where}: no spike lies in it: {heard} recording from"
+        none = f"{none} {domain.min():g} to {domain.max():g} s; put both on one clock"
+        require(contains(domain, spike_times).any(), none)
+        # within the behaviour, not the domain: that may be a small part of it, on purpose
+        inside = np.diff(np.searchsorted(spike_times, [times[0], times[-1] + 1e-9]))[0]
+        few = f"only {inside} of {len(spike_times)} spikes lie in the span of the behaviour"
+        both = f"{heard} behaviour from {times[0]:g} to {times[-1]:g} s"
+        cure = "give both in seconds on one clock, without the spikes long before or after"
+        require(10 * inside >= len(spike_times), f"{where}: {few}: {both}; {cure}")
         return recording.split(seed)
 
     @classmethod
