@@ -21,6 +21,7 @@ from .intervals import contains, covered, dilate, intervals, step_of, subtract, 
 
 LONGEST = 1e7  # s, four months: more is no time in seconds, and would fill the disk
 FASTEST = 1e4  # Hz, of a unit in a bin
+COARSE = 1e-3  # s between neighbouring numbers: no clock must be coarser
 TASKS = CO, RT, MAZE = "center_out_reaching", "random_target_reaching", "maze"  # the paper's
 _maps: WeakSet[mmap.mmap] = WeakSet()  # of the files whose recordings are in use
 
@@ -88,6 +89,16 @@ def check_times(times: np.ndarray, what: str) -> None:
         bad = int((~np.isfinite(part)).sum())
         require(bad == 0, f"{what} hold {bad} NaN or infinite values; remove those samples")
         require(not (np.diff(part) < 0).any(), f"{what} are not sorted; {cure}")
+    check_digits(times, what)
+
+
+def check_digits(times: np.ndarray, what: str) -> None:
+    """Raise where sorted times are kept in floats too short for their size, by the outermost."""
+    if times.dtype.kind == "f" and times.dtype.itemsize < 8 and times.size:
+        step = np.spacing(np.abs(times.ravel()[[0, -1]])).max()
+        found = f"{what} are {times.dtype}, which of this size differ by {step:.3g} s"
+        cure = "keep them in float64, or count from the start of the session"
+        require(not step > COARSE, f"{found}; {cure}")
 
 
 def as_columns(values: np.ndarray) -> np.ndarray:
@@ -232,6 +243,8 @@ class Recording:
         With `trials` (n, 2) these are split 70/10/20 at random, without them the recording is
         split in time. Raises RecordingError on NaN or unsorted times and mismatched lengths."""
         where = f"recording {session_id!r}"
+        for given, what in (spike_times, "spike times"), (times, "behaviour times"):
+            check_digits(np.asarray(given), f"{where}: {what}")  # before they become float64
         spike_times = column(spike_times, f"{where}: spike times")
         times = column(times, f"{where}: behaviour times")
         labels = np.ravel(spike_units)
