@@ -69,7 +69,10 @@ def stretched(recording: Recording, spikes: float, target: float) -> Recording:
 def test_milliseconds_and_samples_are_no_seconds(clean, factor):
     lines = trouble(stretched(clean, factor, factor))
     some(lines, "do not look like seconds", "samples a second", "Hz", "divide milliseconds")
-    some(trouble(stretched(clean, factor, 1.0)), "do not look like seconds")  # only of the spikes
+    spikes = replace(clean, spike_times=clean.spike_times * factor)  # only of these
+    some(trouble(spikes), "do not look like seconds")
+    with pytest.raises(RecordingError, match="spikes lie in the span of the behaviour"):
+        stretched(clean, factor, 1.0)
 
 
 def test_microseconds_and_what_lasts_days(clean):
@@ -117,6 +120,29 @@ def test_silent_units(clean):
     assert trouble(replace(clean, unit_ids=np.append(clean.unit_ids, "12")))[0].startswith(
         "1 of 13 units (12) fire no spike"
     )
+
+
+@pytest.mark.parametrize("share, told", [(0.01, True), (0.0005, False)])
+def test_spikes_that_are_there_twice(clean, share, told):
+    n = len(clean.spike_times)
+    again = np.random.default_rng(0).choice(n, int(share * n), replace=False)
+    times = np.append(clean.spike_times, clean.spike_times[again])
+    units = np.append(clean.spike_units, clean.spike_units[again])
+    lines = trouble(spiking(clean, times, units))
+    if told:
+        only(lines, f"{len(again)} spikes are at the very time of another", "Keep one of each")
+    else:
+        assert lines == []
+
+
+def test_spikes_of_several_units_at_one_time_are_no_duplicates(clean):
+    # within a time the units go 0 1 0, so that twins are not neighbours
+    times, units = np.repeat(clean.spike_times, 3), np.repeat(clean.spike_units, 3)
+    units[1::3] = (units[1::3] + 1) % 12
+    some(trouble(spiking(clean, times, units)), f"{len(times) // 3} spikes are at the very time")
+    apart = np.arange(len(times)) % 3 < 2
+    lines = trouble(spiking(clean, times[apart], units[apart]))
+    assert not any("very time" in line for line in lines)
 
 
 def added(recording: Recording, times: np.ndarray, unit: str = "new") -> Recording:

@@ -392,15 +392,20 @@ EPOCH = 1.7e9  # s, a clock of our day
     "arguments, message",
     [
         ({"spikes": SPIKES + EPOCH}, "no spike lies in it.*put both on one clock"),
+        (
+            {"spikes": np.arange(201.0), "units": np.zeros(201)},
+            "only 20 of 201 spikes lie in the span of the behaviour: spikes run from 0 to 200 s, "
+            "the behaviour from 0 to 19.9 s; give both in seconds on one clock",
+        ),
         ({"times": TIMES * 1e9}, "its domain spans .* days; are the times in seconds"),
         ({"times": np.append(TIMES[:-1], EPOCH)}, "its domain spans .* none of them astray"),
         (
-            {"times": (TIMES + EPOCH).astype(np.float32)},
+            {"times": (TIMES + EPOCH).astype(np.float32).astype(np.float64)},
             "most behaviour times repeat.*single prec",
         ),
         (
             {
-                "spikes": (np.arange(400) + EPOCH).astype(np.float32),
+                "spikes": (np.arange(400) + EPOCH).astype(np.float32).astype(np.float64),
                 "units": np.zeros(400),
                 "times": TIMES + EPOCH,
             },
@@ -419,6 +424,43 @@ EPOCH = 1.7e9  # s, a clock of our day
 def test_what_would_be_wrong_in_silence_is_refused(arguments, message):
     with pytest.raises(RecordingError, match=message):
         own(**arguments)
+
+
+LATE = 20_000.0  # s, where single floats differ by 2 ms; before 16384 s by one at most
+
+
+@pytest.mark.parametrize("late, fine", [(8_200.0, True), (LATE, False), (-LATE, False)])
+@pytest.mark.parametrize("which", ["spike times", "behaviour times"])
+def test_single_floats_must_tell_milliseconds_apart(which, late, fine):
+    spikes, times = SPIKES + late, TIMES + late
+    if which == "spike times":
+        spikes = spikes.astype(np.float32)
+    else:
+        times = times.astype(np.float32)
+    if fine:
+        own(spikes=spikes, times=times)
+    else:
+        message = f"'mine': {which} are float32, .* differ by 0.00195 s; keep them in float64"
+        with pytest.raises(RecordingError, match=message):
+            own(spikes=spikes, times=times)
+
+
+@pytest.mark.parametrize("name", ["spikes", "behavior"])
+def test_a_file_with_single_floats_too_large_is_refused(name, tmp_path):
+    path = tmp_path / "s.h5"
+    own(spikes=SPIKES + LATE, times=TIMES + LATE).save(path)
+    with h5py.File(path, "a") as file:
+        times = file[f"{name}/timestamps"][:]
+        del file[f"{name}/timestamps"]
+        file[f"{name}/timestamps"] = times.astype(np.float32)
+    with pytest.raises(RecordingError, match=r"s\.h5: .* times.* are float32, .*keep them in"):
+        Recording.load(path)
+
+
+def test_a_tenth_of_the_spikes_in_the_behaviour_is_enough():
+    spikes = np.arange(200.0)
+    assert len(own(spikes=spikes, units=np.zeros(200)).spike_times) == 200
+    own(spikes=spikes[:100], units=np.zeros(100), domain=[0, 5])  # a part that was chosen
 
 
 def test_columns_are_times_and_whole_floats_are_units():

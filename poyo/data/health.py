@@ -82,6 +82,12 @@ def _units(recording: Recording) -> Iterator[str]:
         yield f"{those(mean == 0)} fire no spike; leave them out, or look for their channels"
     if (mean > 300).any():
         yield f"{those(mean > 300)} fire at more than 300 Hz; set the threshold out of the noise"
+    order = np.lexsort((recording.spike_units, recording.spike_times))
+    same = np.diff(recording.spike_times[order]) == 0
+    twice = int((same & (np.diff(recording.spike_units[order]) == 0)).sum())
+    if twice >= 10 and twice > 0.001 * len(order):
+        what = f"{twice} spikes are at the very time of another of their unit"
+        yield f"{what}; were files joined twice, or times rounded? Keep one of each"
     dead = total < 0.2 * np.median(total)
     if dead.any():
         when = ", ".join(f"{start:.0f}" for start in starts[dead])

@@ -21,6 +21,7 @@ from .intervals import contains, covered, dilate, intervals, step_of, subtract, 
 
 LONGEST = 1e7  # s, four months: more is no time in seconds, and would fill the disk
 FASTEST = 1e4  # Hz, of a unit in a bin
+COARSE = 1e-3  # s between neighbouring numbers: no clock must be coarser
 TASKS = CO, RT, MAZE = "center_out_reaching", "random_target_reaching", "maze"  # the paper's
 _maps: WeakSet[mmap.mmap] = WeakSet()  # of the files whose recordings are in use
 
@@ -88,6 +89,16 @@ def check_times(times: np.ndarray, what: str) -> None:
         bad = int((~np.isfinite(part)).sum())
         require(bad == 0, f"{what} hold {bad} NaN or infinite values; remove those samples")
         require(not (np.diff(part) < 0).any(), f"{what} are not sorted; {cure}")
+    check_digits(times, what)
+
+
+def check_digits(times: np.ndarray, what: str) -> None:
+    """Raise where sorted times are kept in floats too short for their size, by the outermost."""
+    if times.dtype.kind == "f" and times.dtype.itemsize < 8 and times.size:
+        step = np.spacing(np.abs(times.ravel()[[0, -1]])).max()
+        found = f"{what} are {times.dtype}, which of this size differ by {step:.3g} s"
+        cure = "keep them in float64, or count from the start of the session"
+        require(not step > COARSE, f"{found}; {cure}")
 
 
 def as_columns(values: np.ndarray) -> np.ndarray:
@@ -232,6 +243,8 @@ class Recording:
         With `trials` (n, 2) these are split 70/10/20 at random, without them the recording is
         split in time. Raises RecordingError on NaN or unsorted times and mismatched lengths."""
         where = f"recording {session_id!r}"
+        for given, what in (spike_times, "spike times"), (times, "behaviour times"):
+            check_digits(np.asarray(given), f"{where}: {what}")  # before they become float64
         spike_times = column(spike_times, f"{where}: spike times")
         times = column(times, f"{where}: behaviour times")
         labels = np.ravel(spike_units)
@@ -266,9 +279,16 @@ class Recording:
             behavior={"behavior": {"timestamps": times, name: target}}, domain=domain,
             intervals=spans, target=f"behavior.{name}", unit=unit,
         )  # fmt: skip
-        heard = f"spikes run from {spike_times[0]:g} to {spike_times[-1]:g} s, the recording from"
-        none = f"{where}: no spike lies in it: {heard} {domain.min():g} to {domain.max():g} s"
-        require(contains(domain, spike_times).any(), f"{none}; put both on one clock")
+        heard = f"spikes run from {spike_times[0]:g} to {spike_times[-1]:g} s, the"
+        none = f"{where}: no spike lies in it: {heard} recording from"
+        none = f"{none} {domain.min():g} to {domain.max():g} s; put both on one clock"
+        require(contains(domain, spike_times).any(), none)
+        # within the behaviour, not the domain: that may be a small part of it, on purpose
+        inside = np.diff(np.searchsorted(spike_times, [times[0], times[-1] + 1e-9]))[0]
+        few = f"only {inside} of {len(spike_times)} spikes lie in the span of the behaviour"
+        both = f"{heard} behaviour from {times[0]:g} to {times[-1]:g} s"
+        cure = "give both in seconds on one clock, without the spikes long before or after"
+        require(10 * inside >= len(spike_times), f"{where}: {few}: {both}; {cure}")
         return recording.split(seed)
 
     @classmethod
