@@ -152,6 +152,9 @@ def fit(
             if asked:
                 say(f"{label}: asked to end; step {step} is kept, and the next run goes on there")
                 processes.leave(asked)
+    if all(np.isnan(row["valid_r2"]) for row in history):
+        cure = "give more validation trials, or a target that varies in them"
+        say(f"{label}: validation R² was never a number, so the last weights are kept; {cure}")
     model.load_state_dict(best)
     freeze(model, False)
     model.eval()
