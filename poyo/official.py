@@ -5,6 +5,7 @@ Sizes are those of the weights, so it does not matter what else is in the file, 
 packages it mentions are installed. Not for: our own files (`Decoder.load`)."""
 
 import io
+import math
 import pickle
 import re
 import zipfile
@@ -74,6 +75,8 @@ def read(path: Path | str, readout: Readout | None = None) -> dict:
         raise CheckpointError(f"{path} does not exist; download it from torch_brain's model zoo")
     try:
         with zipfile.ZipFile(path) as archive:  # compares the checksum of what is read
+            if any(part.compress_type for part in archive.infolist()):
+                raise zipfile.BadZipFile("it is compressed, so of unknown size")
             (index,) = (n for n in archive.namelist() if n.split("/")[1:] == ["data.pkl"])
             found = Unpickler(io.BytesIO(archive.read(index))).load()
             return _content(found, archive, index.removesuffix(".pkl"), path, readout)
@@ -137,7 +140,10 @@ def _tensor(value: Inert, archive: zipfile.ZipFile, folder: str) -> Tensor:
     (_, kind, key, _, _), offset, shape, stride, *_ = value.args
     dtype = KINDS[kind.name.removeprefix("torch.").removesuffix("Storage")]
     numbers = np.frombuffer(archive.read(f"{folder}/{key}"), np.uint8).copy()
-    return torch.from_numpy(numbers).view(dtype).as_strided(shape, stride, offset).float().clone()
+    numbers = torch.from_numpy(numbers).view(dtype)
+    if (asked := math.prod(shape)) > len(numbers):  # as a stride of 0 has it: more than there is
+        raise ValueError(f"a weight of {asked} numbers has {len(numbers)} in the file")
+    return numbers.as_strided(shape, stride, offset).float().clone()
 
 
 def _readout(session: str, path: Path, default: Readout | None) -> Readout:

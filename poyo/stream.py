@@ -19,7 +19,9 @@ from .model import POYO
 from .tokens import END, SPIKE, START
 from .vocabulary import VocabularyError
 
-MOST = 2**18  # spikes that may wait, two minutes of 100 units: a pause must not fill the memory
+# spikes that may wait, and that a window may have, two minutes of 100 units: neither a pause nor
+# noise must fill the memory
+MOST = 2**18
 COARSE = 1e-3  # s between neighbouring numbers: spike times must not be coarser
 SPIKES = np.dtype([("time", np.float64), ("unit", np.int64)])
 
@@ -32,7 +34,7 @@ class Stream:
     0..length, at which to decode: at 0 nothing that followed is known yet, at a larger one the
     model sees what followed, and the value comes that much later.
     unknown, late, jumps count spikes of units the session does not have; spikes let go before any
-    update, as their window was over (or the clock jumped, or too many waited); and jumps of the
+    update, as their window was over (or the clock jumped, or they were too many); and jumps of the
     clock. One thread at a time.
     Raises VocabularyError for a session the model does not know, ValueError for `at`, TypeError
     for a model that is not POYO's chain of tokens, latents and queries."""
@@ -134,6 +136,12 @@ class Stream:
         new = self._waiting[(time >= start) & (time < end)]
         self.late += int((time < start).sum())
         self._window, self._waiting = np.concatenate([kept, new]), self._waiting[time >= end]
+        if len(self._window) > MOST:
+            order = np.argpartition(self._window["time"], -MOST)
+            self.late += int((order[:-MOST] >= len(kept)).sum())  # the others took part before
+            self._window = self._window[order[-MOST:]]
+            what = f"more than {MOST} spikes are in one window: the oldest are forgotten"
+            warnings.warn(f"{what}; look for noise taken for spikes", stacklevel=3)
         return self._window
 
     def _tick(self, now: float) -> None:

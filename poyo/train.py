@@ -137,11 +137,15 @@ def fit(
                 r2 = [*chain.from_iterable(distributed.gather([*r2.values()]))]
                 row = {"loss": np.mean(losses), "valid_r2": np.nanmean(r2)}
                 history.append({"step": step} | {k: round(float(v), 4) for k, v in row.items()})
-                if not any(row["valid_r2"] > history[-1]["valid_r2"] for row in history):
+                values = np.nan_to_num([row["valid_r2"] for row in history], nan=-np.inf)
+                if values[-1] == values.max():
                     best = {name: value.clone() for name, value in model.state_dict().items()}
                 losses = []
                 _report(label, history[-1], recipe, began, began_at)
-            if time.monotonic() - saved > SAVE_EVERY or step == recipe.steps or asked:
+            # of several processes one may be asked before the others: all stop after the same step
+            together = distributed.size() > 1
+            ends = [*chain(*distributed.gather([*asked]))] if together else asked
+            if time.monotonic() - saved > SAVE_EVERY or step == recipe.steps or ends:
                 state = {"step": step, "history": history, "losses": losses, "best": best}
                 states = {
                     "model": model.state_dict(),
@@ -149,9 +153,12 @@ def fit(
                 }
                 resume.write(path, state | states)
                 saved = time.monotonic()
-            if asked:
+            if ends:
                 say(f"{label}: asked to end; step {step} is kept, and the next run goes on there")
-                processes.leave(asked)
+                processes.leave(ends)
+    if all(np.isnan(row["valid_r2"]) for row in history):
+        cure = "give more validation trials, or a target that varies in them"
+        say(f"{label}: validation R² was never a number, so the last weights are kept; {cure}")
     model.load_state_dict(best)
     freeze(model, False)
     model.eval()

@@ -391,3 +391,9 @@ def test_windows_made_in_python_are_checked_too():
     for key, value in {"length": 0.0, "latent_step": NAN, "eval_step": 0.0, "queries": 0}.items():
         with pytest.raises(ValueError, match=f"^{key}: "):
             Windows(**{key: value})
+
+
+def test_an_installed_package_without_the_repository_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(profile, "ROOT", tmp_path)
+    with pytest.raises(ConfigError, match=r"from a clone .* `pip install -e \.`; the package al"):
+        profile.load(tmp_path / "params.yaml")

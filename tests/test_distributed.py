@@ -19,6 +19,7 @@ from poyo.decoder import Decoder
 COMMON = {"steps": 4, "eval_every": 3, "batch_size": 5, "unit_dropout": (4, 6, 8)}
 RECIPE = Recipe(**COMMON)
 DIED_AT = 2
+ASKED_AT = 2  # in the next life, so that step 3 is kept
 
 
 def trainings(folder: Path) -> dict[str, dict]:
@@ -60,18 +61,20 @@ def trainings(folder: Path) -> dict[str, dict]:
     return found
 
 
-def die_once(optimizers, recipe, step, original=optim.set_step) -> None:
-    """In place of optim.set_step: the second process is killed in its first life."""
-    first = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-    if first and step == DIED_AT and distributed.rank() == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
+def die_twice(optimizers, recipe, step, original=optim.set_step) -> None:
+    """In place of optim.set_step: the second process is killed in its first life, and asked to
+    end in its second."""
+    ways = {("0", DIED_AT): signal.SIGKILL, ("1", ASKED_AT): signal.SIGTERM}
+    way = ways.get((os.environ["TORCHELASTIC_RESTART_COUNT"], step))
+    if way and distributed.rank() == 1:
+        os.kill(os.getpid(), way)
     original(optimizers, recipe, step)
 
 
 if __name__ == "__main__":
     folder, rank = Path(sys.argv[1]), os.environ["RANK"]
     os.environ["POYO_SCRATCH"] = str(folder / f"scratch-{rank}")  # disks of their own
-    optim.set_step = die_once
+    optim.set_step = die_twice
     torch.save(trainings(folder), folder / f"found-{rank}.pt")
 
 
@@ -87,7 +90,7 @@ def sessions(tmp_path_factory, simulated, easy) -> Path:
 @pytest.fixture(scope="module")
 def both(sessions) -> tuple[list[dict], str]:
     """What each of two processes found, and what was said."""
-    command = "-m torch.distributed.run --standalone --nproc-per-node 2 --max-restarts 1".split()
+    command = "-m torch.distributed.run --standalone --nproc-per-node 2 --max-restarts 2".split()
     run = subprocess.run(
         [sys.executable, *command, __file__, sessions],
         env=os.environ | distributed.FRESH_STORE | {"PYTHONPATH": str(ROOT)},
@@ -114,7 +117,7 @@ NAMES = "pretraining", "lamb", "identification", "finetuning"
 @pytest.mark.parametrize("name", NAMES)
 def test_two_processes_train_as_one_does(both, alone, name):
     expected = alone[name]
-    resumed_at = DIED_AT if name == "pretraining" else 0
+    resumed_at = ASKED_AT + 1 if name == "pretraining" else 0
     for found in both[0]:
         found = found[name]
         assert found["history"] == expected["history"]
@@ -131,6 +134,12 @@ def test_two_processes_train_as_one_does(both, alone, name):
 
 def test_a_killed_process_goes_on_from_the_last_state(both):
     assert f"pretraining: resumed at step {DIED_AT}" in both[1]
+
+
+def test_all_processes_end_after_the_step_in_which_one_is_asked_to(both):
+    """SIGTERM comes to the second process alone, and it is the first that keeps the step."""
+    assert f"pretraining: asked to end; step {ASKED_AT + 1} is kept" in both[1]
+    assert f"pretraining: resumed at step {ASKED_AT + 1}" in both[1]
 
 
 def test_only_the_first_process_writes_and_reports(both, sessions):

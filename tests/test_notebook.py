@@ -17,7 +17,7 @@ from poyo import ROOT
 from poyo import __main__ as command
 from poyo.__main__ import main
 from poyo.config import ConfigError
-from poyo.study import notebook
+from poyo.study import notebook, profile
 from poyo.study.notebook import NotebookError, code, render, run
 
 DEMO = """\
@@ -470,6 +470,16 @@ def test_names_and_order_of_steps(tmp_path):
         run("one", root=tmp_path)
     with pytest.raises(NotebookError, match=r"no runs/notebooks/one.ipynb: run its stage"):
         render("one", root=tmp_path)
+
+
+@pytest.mark.parametrize("verb", ["code one", "run one", "render one", "seconds", "params"])
+def test_an_installed_package_has_no_notebooks_and_says_so(tmp_path, monkeypatch, capsys, verb):
+    for module in (command, profile):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    assert main(verb.split()) == 1
+    said = capsys.readouterr().err
+    assert "work from a clone of the repository, installed with `pip install -e .`" in said
+    assert str(tmp_path) not in said and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["../one", "a;b", "a b", "/one", "..", "", "a/b", "-p"])

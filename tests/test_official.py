@@ -4,6 +4,7 @@ import builtins
 import io
 import os
 import pickle
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -319,6 +320,24 @@ def test_a_truncated_checkpoint_says_so(released, share):
     released.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(CheckpointError, match=r"poyo_mp\.ckpt is not readable .*download it"):
         Decoder.load_official(released)
+
+
+def test_a_weight_that_is_larger_than_the_file_is_refused(tmp_path):
+    path, model = tmp_path / "large.ckpt", theirs(units_of(SESSIONS), SESSIONS)
+    state = {f"model.{name}": value for name, value in model.state_dict().items()}
+    state["model.readout.bias"] = torch.zeros(1).expand(10**6, 10**6)  # 4 TB
+    write(model, path, state_dict=state)
+    with pytest.raises(CheckpointError, match=r"large\.ckpt .* of 1000000000000 numbers has 1 in"):
+        Decoder.load_official(path)
+
+
+def test_a_compressed_checkpoint_is_refused(released, tmp_path):
+    path = tmp_path / "small.ckpt"
+    with zipfile.ZipFile(released) as one, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as two:
+        for name in one.namelist():
+            two.writestr(name, one.read(name))
+    with pytest.raises(CheckpointError, match=r"small\.ckpt is not readable .*it is compressed"):
+        Decoder.load_official(path)
 
 
 def test_changed_bytes_are_noticed(released):

@@ -381,3 +381,20 @@ def test_memory_is_bounded_where_nobody_decodes(stream, simulated, offline, monk
     stream.push(*packet(simulated, rows))
     same(stream.decode(5.0), offline(5.0))
     assert stream.late == 6400  # every spike either took part, or is counted
+
+
+def test_memory_is_bounded_where_a_window_has_too_many(stream, simulated, offline, monkeypatch):
+    rows, most = between(simulated, 4.0, 5.0), 20
+    monkeypatch.setattr(module, "MOST", most)
+    assert len(rows) > 3 * most
+    for piece in np.array_split(rows, len(rows) // most + 1):  # no more than may wait
+        stream.push(*packet(simulated, piece))
+        with warnings.catch_warnings(action="ignore"):
+            stream.decode(5.0)
+        assert stream.held <= most
+    same(stream.decode(5.0), offline(5.0, spikes=rows[-most:]))
+    assert stream.late == 0  # all took part once
+    stream.push(*packet(simulated, rows[:9]))
+    with pytest.warns(UserWarning, match=f"more than {most} spikes are in one window"):
+        same(stream.decode(5.0), offline(5.0, spikes=rows[-most:]))
+    assert stream.held == most and stream.late == 9

@@ -116,6 +116,24 @@ def test_the_weights_that_were_best_on_validation_stay(simulated, training, wind
     assert weights(model) == seen[1] != seen[2]
 
 
+@pytest.mark.parametrize("valid", ["never", "once"])
+def test_where_validation_says_nothing_the_last_weights_stay_and_it_is_said(
+    simulated, training, windows, monkeypatch, capsys, valid
+):
+    seen = []
+
+    def scores(model, *_):
+        seen.append(weights(model))
+        return {"session": 0.5 if valid == "once" and len(seen) == 1 else np.nan}
+
+    monkeypatch.setattr(module.evaluate, "scores", scores)
+    with pytest.warns(RuntimeWarning, match="empty slice"):
+        model, _ = run([simulated], training, windows)
+    said = "test: validation R² was never a number, so the last weights are kept; give more"
+    assert (said in capsys.readouterr().err) == (valid == "never")
+    assert valid == "once" or weights(model) == seen[-1]
+
+
 # --- interrupted ------------------------------------------------------------------------------
 
 

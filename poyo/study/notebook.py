@@ -24,6 +24,7 @@ from unittest import mock
 
 from .. import ROOT, closure, processes, replacing
 from ..config import ConfigError, check_name, read_yaml
+from .profile import check_clone
 
 # jsonschema, by which nbformat checks a page, would build this grammar of addresses, for seconds
 sys.modules.setdefault("rfc3987_syntax", None)
@@ -131,6 +132,7 @@ def run(name: str, key: str | None = None, parameters: dict | None = None, root=
 def seconds(root: Path = ROOT) -> Path:
     """Put how long the last run of each notebook took here into figures/data/seconds.csv, for the
     site and the README. It is no output of a stage: it differs from run to run."""
+    check_clone(root)
     path, found = root / "figures/data/seconds.csv", {}
     if path.exists():
         found = dict(line.split(",") for line in path.read_text().split()[1:])
@@ -275,6 +277,7 @@ def parameters(pairs: Sequence[str]) -> dict[str, Any]:
 
 def _source(name: str, root: Path) -> Path:
     path = root / "notebooks" / f"{check_name(name)}.py"
+    check_clone(root)
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.py")))
         raise NotebookError(f"no notebook {name!r}; there are: {known or 'none'}")

@@ -269,7 +269,17 @@ class Params:
 
 def load(path: Path | str = ROOT / "params.yaml") -> Params:
     """Read and check params.yaml. Raises ConfigError on an unknown, missing or wrong key."""
+    if Path(path) == ROOT / "params.yaml":
+        check_clone(ROOT)
     return read(read_yaml(Path(path)))
+
+
+def check_clone(root: Path) -> None:
+    """Raises ConfigError where the package was installed without the repository around it."""
+    cure = "work from a clone of the repository, installed with `pip install -e .`"
+    alone = "the package alone (`import poyo`) works without"
+    if not (root / "notebooks").is_dir():
+        raise ConfigError(f"the notebooks and the graph {cure}; {alone}")
 
 
 def read(tree: object) -> Params:
