@@ -239,10 +239,11 @@ Markdown(
 )
 
 # %% [markdown]
-# With as many units and minutes of labelled trials a linear filter can do as well; with few labels
-# it is behind. And one session of one simulated animal proves nothing. What pretraining adds
-# to the same network trained on such a session alone is asked in [05_adapt](05_adapt.ipynb); what
-# holds over many sessions and species, and what does not, is in [11_results](11_results.ipynb).
+# With this many units and labelled minutes a linear filter can do as well; how both compare with
+# few labels is in [07_scaling](07_scaling.ipynb). And one session of one simulated animal proves
+# nothing. What pretraining adds to the same network trained on such a session alone is asked in
+# [05_adapt](05_adapt.ipynb); what holds over many sessions and species, and what does not, is in
+# [11_results](11_results.ipynb).
 #
 # ## Where to go next
 #

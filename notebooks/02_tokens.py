@@ -346,5 +346,7 @@ Markdown(
 )
 
 # %% [markdown]
-# That is all the network gets: who, when, what kind. [03_model](03_model.ipynb) shows what it does
+# That is all the network gets: who, when, what kind. What stays open is what exact spike times are
+# worth: simulated spikes carry no information in their fine timing, and the real recordings used
+# here are counts. [03_model](03_model.ipynb) shows what it does
 # with it.

@@ -459,4 +459,7 @@ Markdown(
 )
 
 # %% [markdown]
+# What stays open is which of these parts the network needs: attention shows what is read, not what
+# matters. [09_ablations](09_ablations.ipynb) takes the parts away one by one.
+#
 # Next: [04_pretrain](04_pretrain.ipynb) trains this network on all sessions at once.

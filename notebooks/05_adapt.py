@@ -11,9 +11,10 @@
 # embedding, the table with one vector (a row) per neuron, has no rows for their neurons. There are
 # three ways on:
 #
-# 1. **Unit identification.** Freeze the network; draw rows for the new units and the new session
-#    and learn only those, from the session's labelled trials. The network keeps what it knows
-#    about movement; each row finds out *which kind of neuron* its unit is.
+# 1. **Unit identification.** The network is frozen. Each new unit and the new session get a new
+#    embedding vector, and only these vectors are learned, from the session's labelled trials. The
+#    network keeps what it knows about movement; each vector comes to say *which kind of neuron*
+#    its unit is.
 # 2. **Finetuning.** After that, let everything learn ("gradual unfreezing").
 # 3. **From scratch.** The same architecture, without a past: the single-session model.
 

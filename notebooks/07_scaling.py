@@ -10,9 +10,9 @@
 # Two questions. Does a larger model, or one that saw more sessions, decode better? And how many
 # gradient steps and how many labelled trials does a new session cost?
 #
-# A size is a row of `models` in `params.yaml` whose name stands in `runs`: add one, and
-# `dvc repro` trains that point alone. A seed more in `evidence.claims` runs one replicate. Several
-# at once:
+# To add a size, add an entry to `models` in `params.yaml` and its name to `runs`; `dvc repro` then
+# trains that model alone. Another seed in `evidence.claims` runs one more replicate. This trains
+# several models at once:
 #
 #     dvc stage list --name-only pretrain | xargs -P 2 -I{} dvc --wait-for-lock repro -q -s {}
 

@@ -6,11 +6,11 @@
 # > **Cost** on two CPU cores: some ten seconds.
 #
 # All that POYO knows about *which* neurons were recorded, and in which session, are two tables of
-# vectors: a row per unit and a row per session. Nobody tells it where a unit sits, what it is
-# tuned to, or which sessions belong to the same animal. This is the paper's Figure 5, and one step
-# further: in simulated cortex the truth about every unit is known, so we can ask whether it can be
-# read from the row. (Which spikes the network attends to, over time and units, is in
-# [03_model](03_model.ipynb), section 3.8.)
+# learned vectors: one embedding for each unit and one for each session. Nobody tells it where a
+# unit sits, what it is tuned to, or which sessions belong to the same animal. This is the paper's
+# Figure 5, and one step further: in simulated cortex the truth about every unit is known, so we
+# can ask whether it can be read from the embedding. (Which spikes the network attends to, over
+# time and units, is in [03_model](03_model.ipynb), section 3.8.)
 
 # %%
 import matplotlib.pyplot as plt
@@ -75,8 +75,8 @@ pd.DataFrame(near).T.rename(columns={"alike": "nearest neighbour"}).round(2)
 # ## 8.2 Units
 #
 # Each row is compared with the simulation's truth: the direction of movement for which the unit
-# fires most, how long its rate precedes the movement, its mean rate, how deep its tuning is (as
-# a share of that rate), its cortical area. A ridge regression reads them from the rows. It is
+# fires most, how long its rate precedes the movement, its mean rate, how deep its tuning is (as a
+# share of that rate), its cortical area. A ridge regression reads them from the embeddings. It is
 # trained on some sessions and scored on others, so that nothing about a session's own frame can
 # help.
 
@@ -186,7 +186,7 @@ plt.show()
 # %% [markdown]
 # *Left: session embeddings, colour: animal, marker: task (o center-out, □ random target, △ maze).
 # Middle: unit embeddings, coloured by the direction the unit prefers. Right: the preferred
-# direction read linearly from the row of a unit, sessions held out. First seed.*
+# direction read linearly from the embedding of a unit, sessions held out. First seed.*
 #
 # ## What we found
 

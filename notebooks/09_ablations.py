@@ -129,4 +129,8 @@ plt.show()
 # may well be chance.*
 
 # %% [markdown]
+# Each expectation of section 9.2 gets its verdict, with an interval, in section 11.3 of
+# [11_results](11_results.ipynb). What stays open is what these parts are worth after a long
+# training.
+#
 # Next: [11_results](11_results.ipynb) gathers every table and judges the paper's claims.
