@@ -125,6 +125,10 @@ def test_minutes_counts_and_units_of_the_readme_are_those_that_were_recorded():
     decided = (~claims.verdict.str.startswith("not") & (claims.claim != "control")).sum()
     words = "None One Two Three Four Five Six Seven Eight".split()
     assert f"{words[decided]} of the eight" in README
+    assert "No\nclaim that one set supports is contradicted by another" in README
+    earlier = pd.read_csv(ROOT / "figures/data/earlier_claims.csv")
+    verdicts = pd.concat([earlier, claims]).groupby("claim").verdict.agg(set)
+    assert not [c for c, found in verdicts.items() if {"supported", "contradicted"} <= found]
     share = re.search(r"finetuning covers (-?\d+) % \[(-?\d+) %, (-?\d+) %\]", README).groups()
     results = (ROOT / "notebooks/rendered/11_results.ipynb").read_text()
     assert "finetune: {}% [{}%, {}%] of it".format(*share) in results
