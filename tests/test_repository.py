@@ -132,8 +132,9 @@ def test_minutes_counts_and_units_of_the_readme_are_those_that_were_recorded():
     share = re.search(r"finetuning covers (-?\d+) % \[(-?\d+) %, (-?\d+) %\]", README).groups()
     results = (ROOT / "notebooks/rendered/11_results.ipynb").read_text()
     assert "finetune: {}% [{}%, {}%] of it".format(*share) in results
-    marks = re.search(r"labelled trials\s+\((-.*?)\). From scratch, .*? \((-.*?)\)", README).groups()
-    for pair, mark in zip(("few labels: unit identification minus MLP", "scratch minus MLP"), marks):
+    marks = re.search(r"labelled trials\s\((-.*?)\). From scratch, .*? \((-.*?)\)", README)
+    pairs = "few labels: unit identification minus MLP", "POYO from scratch minus MLP"
+    for pair, mark in zip(pairs, marks.groups()):
         assert re.search(rf"{pair}\s+{re.escape(mark)}", results), pair
     scale = pd.read_csv(ROOT / "figures/data/scale.csv")
     units = scale.loc[scale.what == "units", "value"].unique()
