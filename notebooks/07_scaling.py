@@ -86,7 +86,8 @@ axes[0, 0].minorticks_off()
 long = shared.rename_axis("session_id").stack().rename("r2").reset_index()
 axes[0, 1].plot(shared.to_numpy().T, color="0.8", lw=0.8, zorder=0)  # a line per unit
 points(axes[0, 1], range(len(amounts)), results.within(long, "method"), "0.2")
-axes[0, 1].set_xticks(range(len(amounts)), [name.replace("_", " ") for name in amounts])
+short = {"single_session": "one session", results.THIRD: "a third", results.ALL: "all"}
+axes[0, 1].set_xticks(range(len(amounts)), [short[name] for name in amounts])
 axes[0, 0].set(title="ours: size", xlabel="shared parameters", ylabel="test R²")
 axes[0, 1].set(title=f"ours: data, {units}", xlabel="pretrained on")
 names = ["task", "sessions", "parameters", "tokens", "r2"]
