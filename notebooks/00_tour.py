@@ -4,7 +4,7 @@
 # > **Question.** Can a decoder that was trained on other animals be used for a new one, by
 # > learning one vector for each of its neurons?\
 # > **In the paper:** the idea of Figure 1, and unit identification (section 2.5).\
-# > **Cost** on two CPU cores: half a minute, once a network is pretrained.
+# > **Cost** on two CPU cores: less than a minute, once a network is pretrained.
 #
 # A decoder turns the activity of neurons into a movement. The usual decoder is built for one
 # session: it expects the same neurons in the same order, and the next day it is useless.
@@ -96,8 +96,8 @@ plt.show()
 
 # %% [markdown]
 # *Above: every tick is a spike, every row and colour a unit. Below: the velocity of the hand,
-# which is to be decoded. Dotted lines separate pieces that do not
-# follow each other in the session.*
+# which is to be decoded. Dotted lines separate pieces that do not follow each other in the
+# session.*
 #
 # ## 0.2 Spikes are tokens
 #
@@ -164,6 +164,8 @@ def velocities(axes):
     """The hand's velocity and the decoded one, on one scale."""
     rows, place = on_page(decoded.times)
     for i, (ax, name) in enumerate(zip(axes, "xy")):
+        counts = decoded.evaluated[rows]
+        ax.fill_between(place, -limit, limit, where=counts, color="0.93", lw=0, label="scored")
         ax.plot(place, decoded.target[rows, i], color="0.65", lw=2.2, label="hand")
         ax.plot(place, decoded.prediction[rows, i], color="C0", label="decoded")
         ax.set(ylabel=f"{name} (cm/s)", xlim=(0, ends[-1]), ylim=(-limit, limit))
@@ -176,12 +178,12 @@ both = np.abs([decoded.target, decoded.prediction])
 limit = 1.1 * both[:, on_page(decoded.times)[0]].max()
 fig, axes = plt.subplots(2, 1, figsize=(6.8, 2.8), sharex=True)
 velocities(axes)
-axes[0].legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=2)
+axes[0].legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=3)
 plt.show()
 
 # %% [markdown]
 # *The trials of the first picture: the hand's velocity (grey) and what the model makes of the
-# spikes (blue).*
+# spikes (blue). Shaded: the reaches, which alone count in R².*
 #
 # ## 0.5 The whole story in one picture
 #
@@ -224,7 +226,7 @@ plotting.save(fig, "tour")
 
 # %% [markdown]
 # *An animal that the network has never seen. Left: spikes coloured by unit; below them the hand's
-# velocity (grey) and the decoded one (blue). Right: the test reaches, coloured by direction:
+# velocity (grey) and the decoded one (blue), the reaches shaded. Right: the test reaches, coloured by direction:
 # pale the hand's path, strong the decoded one. Simulated by default.*
 #
 # ## What we found
@@ -255,5 +257,5 @@ Markdown(
 # | [04_pretrain](04_pretrain.ipynb) | one model trained on all sessions at once |
 # | [05_adapt](05_adapt.ipynb) | new days and new animals, three ways |
 # | [06_baselines](06_baselines.ipynb) | the other decoders, which have to be beaten |
-# | [11_results](11_results.ipynb) | every table and figure, beside the paper's |
+# | [11_results](11_results.ipynb) | every table and claim, beside the paper's |
 # | [12_your_recording](12_your_recording.ipynb) | the same with a recording of your own |

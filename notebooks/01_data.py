@@ -3,7 +3,7 @@
 #
 # > **Question.** What is in a recording, and how near do the simulated ones come to real ones?\
 # > **In the paper:** Table 1, the data sets.\
-# > **Cost** on two CPU cores: twenty seconds.
+# > **Cost** on two CPU cores: less than a minute.
 #
 # A recording session is what a lab takes home from one day with one animal: the times at which
 # each of some dozens of neurons fired, and what the hand did meanwhile. This notebook builds the
@@ -259,7 +259,7 @@ Markdown(
     f"{len(index) - len(old)} more sessions are held out.\n"
     f"- A session has {index['units'].min()} to {index['units'].max()} units. Half of them fire "
     f"less than {rates.median():.1f} times a second, a tenth more than "
-    f"{rates.quantile(0.9):.0f}. Beside real recordings:\n"
+    f"{rates.quantile(0.9):.0f}.\n\nBeside real recordings:\n\n"
     + "\n".join(
         f"- {what}: "
         + "; ".join(f"{name}, {text}" for name, text in cortex.loc[what].items() if text)

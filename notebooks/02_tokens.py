@@ -3,7 +3,7 @@
 #
 # > **Question.** How does a second of spikes become something that a transformer can read?\
 # > **In the paper:** section 2.1 and the left half of Figure 1.\
-# > **Cost** on two CPU cores: a quarter of a minute.
+# > **Cost** on two CPU cores: less than a minute.
 #
 # A transformer reads a set of **tokens**: vectors, each of which stands for one thing. In a text,
 # that is a piece of a word. POYO takes the most direct choice for a recording: one token per spike
@@ -142,8 +142,8 @@ assert heard.sum() == 2 * len(silent)
 #
 # The usual input is a grid of counts: units by time bins. It has a size that depends on the bin
 # width, most of it is zero, and where in its bin a spike fell is lost. Finer bins keep more of the
-# time and are emptier still. The number of tokens depends on how many spikes and
-# units there are, not on how precisely their times are known.
+# time and are emptier still. The number of tokens depends on how many spikes and units there are,
+# not on how precisely their times are known.
 
 # %%
 spikes = kind == tokens.SPIKE
@@ -348,5 +348,6 @@ Markdown(
 # %% [markdown]
 # That is all the network gets: who, when, what kind. What stays open is what exact spike times are
 # worth: simulated spikes carry no information in their fine timing, and the real recordings used
-# here are counts. [03_model](03_model.ipynb) shows what it does
-# with it.
+# here are counts.
+#
+# Next: [03_model](03_model.ipynb) shows what the network does with it.

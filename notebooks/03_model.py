@@ -3,7 +3,7 @@
 #
 # > **Question.** How does one network of fixed size turn any number of spikes into movement?\
 # > **In the paper:** sections 2.2 to 2.4, the right half of Figure 1.\
-# > **Cost** on two CPU cores: a quarter of a minute, once a network is pretrained.
+# > **Cost** on two CPU cores: less than a minute, once a network is pretrained.
 #
 # [02_tokens](02_tokens.ipynb) turned one second of recording into a set of tokens. The network has
 # to turn that set, of any size, into a velocity at any moment. It does so in three steps

@@ -4,7 +4,7 @@
 # > **Question.** Can one network decode many sessions whose neurons were never matched to each
 # > other?\
 # > **In the paper:** Figure 2, and whether one model can be trained on many sessions (POYO-mp).\
-# > **Cost** on two CPU cores: one to three minutes for each model.
+# > **Cost** on two CPU cores: one or two minutes for each model.
 #
 # A classical decoder belongs to one session: its weights are tied to that day's neurons, in that
 # day's order. POYO's network is tied to none. All that knows about *which* neurons were recorded

@@ -3,7 +3,7 @@
 #
 # > **Question.** Do you know what the model will do before it does it?\
 # > **In the paper:** sections 2 and 3.\
-# > **Cost** on two CPU cores: a minute, once a network is pretrained.
+# > **Cost** on two CPU cores: less than a minute, once a network is pretrained.
 #
 # One or two questions for each of the pages 0 to 8. Write down what you expect, then look at the
 # code and at what it prints; the sentence after it says why. All of it uses the pretrained network

@@ -25,17 +25,7 @@ from ..vocabulary import units_and_sessions
 from . import baselines, results
 from .profile import Baselines, Lab, Wiener
 
-METHODS = {  # in the order of tables and figures, and their colours
-    "unchanged_wiener": ("Wiener filter of an earlier day", "0.75"),
-    "wiener": ("Wiener filter", "0.5"),
-    "mlp": ("MLP", "C4"),
-    "gru": ("GRU", "C3"),
-    "from_scratch": ("POYO from scratch", "C1"),
-    "same_units": ("POYO, embeddings of the same units", "C5"),
-    "unit_identification": ("POYO, unit identification", "C2"),
-    "same_units_identification": ("the same, from the embeddings of the same units", "C5"),
-    "finetune": ("POYO, finetuned", "C0"),
-}
+METHODS = results.METHODS
 NAMES = {method: name for method, (name, _) in METHODS.items()}
 SCRATCH = "from_scratch"
 NETWORKS = "mlp", "gru"  # on counts, beside the Wiener filter

@@ -43,6 +43,17 @@ PRIMARY = {
     "more data": ("new sessions", "unit_identification", f"unit_identification of {THIRD}"),
     CONTROL: ("new animal", SHIFTED, "from_scratch"),
 }
+METHODS = {  # in the order of tables and figures, and their colours
+    "unchanged_wiener": ("Wiener filter of an earlier day", "0.75"),
+    "wiener": ("Wiener filter", "0.5"),
+    "mlp": ("MLP", "C4"),
+    "gru": ("GRU", "C3"),
+    "from_scratch": ("POYO from scratch", "C1"),
+    "same_units": ("POYO, embeddings of the same units", "C5"),
+    "unit_identification": ("POYO, unit identification", "C2"),
+    "same_units_identification": ("the same, from the embeddings of the same units", "C5"),
+    "finetune": ("POYO, finetuned", "C0"),
+}
 NAMES = {  # of these methods, for readers
     ALL: "POYO of all sessions",
     "single_session": "POYO of the session alone",
