@@ -226,8 +226,8 @@ plotting.save(fig, "tour")
 
 # %% [markdown]
 # *An animal that the network has never seen. Left: spikes coloured by unit; below them the hand's
-# velocity (grey) and the decoded one (blue), the reaches shaded. Right: the test reaches, coloured by direction:
-# pale the hand's path, strong the decoded one. Simulated by default.*
+# velocity (grey) and the decoded one (blue), the reaches shaded. Right: the test reaches, coloured
+# by direction: pale the hand's path, strong the decoded one. Simulated by default.*
 #
 # ## What we found
 

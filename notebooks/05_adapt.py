@@ -4,7 +4,7 @@
 # > **Question.** What does a pretrained network bring to a day, or an animal, that it has never
 # > seen?\
 # > **In the paper:** section 2.5, Table 2 and Figure 4.\
-# > **Cost** on two CPU cores: seven minutes.
+# > **Cost** on two CPU cores: five minutes.
 #
 # The network of [04_pretrain](04_pretrain.ipynb) is given sessions it has never seen: a new day of
 # a known animal, and an animal that was not in the training set at all, in two tasks. The unit
@@ -24,13 +24,14 @@ from itertools import chain
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from IPython.display import Markdown
 
 from poyo import ROOT, adapt, threads, train
 from poyo.data import sources
 from poyo.data.recording import RecordingError
 from poyo.decoder import Decoder
-from poyo.study import paper, plotting, profile
+from poyo.study import paper, plotting, profile, results
 
 plt.style.use("poyo.study.style")
 params = profile.load()
@@ -142,19 +143,12 @@ plotting.table(levels)
 # %%
 fig, axes = plt.subplots(1, len(columns), figsize=(1.9 * len(columns), 2.4), sharey=True)
 for ax, column in zip(axes, columns):
-    for i, method in enumerate(["single_session", "poyo_mp_unit_identification"]):
+    for method in ("single_session", "poyo_mp_unit_identification"):
         part = curves[(curves.column == column) & (curves.method == method)]
-        mean = part.groupby("step")["valid_r2"].mean()
-        ax.plot(
-            mean.index,
-            mean,
-            marker="o",
-            ms=3,
-            color=("C1", "C2")[i],
-            label=method.replace("_", " "),
-        )
-    ax.set(title=column, xlabel="gradient step", ylim=(-0.1, 1))
-axes[0].set_ylabel("validation R²")
+        label, color = results.METHODS[results.HELD_OUT[method]]
+        look = {"color": color, "marker": "o", "ms": 3, "mew": 0, "errorbar": None}
+        sns.lineplot(part, x="step", y="valid_r2", ax=ax, label=label, legend=False, **look)
+    ax.set(title=column, xlabel="gradient step", ylabel="validation R²", ylim=(-0.1, 1))
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 plt.show()
 
@@ -226,17 +220,22 @@ gaps = np.flatnonzero(np.diff(best.times[rows]) > 0.1) + 1
 fig, axes = plt.subplots(2, 1, figsize=(6.8, 2.8), sharex=True, sharey=True)
 seconds = np.arange(len(rows)) * np.median(np.diff(best.times))
 for i, (ax, name) in enumerate(zip(axes, "xy")):
+    ax.fill_between(
+        seconds, 0, 1, where=best.evaluated[rows], transform=ax.get_xaxis_transform(),
+        color="0.93", lw=0, label="scored",
+    )  # fmt: skip
     ax.plot(seconds, best.target[rows, i], color="0.6", lw=2, label="hand")
     ax.plot(seconds, best.prediction[rows, i], color="C0", label="decoded")
     for gap in gaps:
-        ax.axvline(seconds[gap], color="0.85", lw=0.8)
+        ax.axvline(seconds[gap], color="0.6", lw=0.8, ls=":")
     ax.set_ylabel(f"{name} ({sources.readout_of(example).unit})")
-axes[0].legend(loc="upper right", ncols=2)
+axes[0].legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=3)
 axes[1].set_xlabel("test trials one after the other (s)")
 plt.show()
 
 # %% [markdown]
-# *True and decoded velocity; vertical lines part the trials.*
+# *True and decoded velocity; dotted lines part the trials. Shaded: the reaches, which alone count
+# in R².*
 
 # %%
 folder = ROOT / "runs/adapt"
@@ -253,17 +252,17 @@ lines, alone = [], "single_session"
 for column, part in levels.groupby("column", sort=False):
     best = part.drop(columns=alone).mean().idxmax()
     ahead = (part[best] > part[alone]).sum()
-    name = best.replace("_", " ").replace("poyo mp", "POYO-mp").replace("poyo 1", "POYO-1")
+    name = best.replace("_", " ").replace("poyo mp", "POYO-mp,").replace("poyo 1", "POYO-1,")
     lines.append(
         f"- **{column}**: best is {name} with {part[best].mean():.2f}; from scratch has "
-        f"{part[alone].mean():.2f}, and is behind in {ahead} of {len(part)} session(s)."
+        f"{part[alone].mean():.2f}, and is behind in {ahead} of {len(part)} sessions."
     )
 both = "poyo_mp_unit_identification"
 for (column, method), part in transfer.groupby(["column", "method"], sort=False):
     name, reference = method.split("_")[0], levels.loc[column, both].mean()
     lines.append(
-        f"- **Across tasks, {column}**: a network of {name} alone {part.r2.mean():.2f}, "
-        f"one of both tasks {reference:.2f}."
+        f"- **Across tasks, {column}**: a network that knows {name.upper()} alone has "
+        f"{part.r2.mean():.2f}, one of both tasks {reference:.2f}."
     )
 Markdown("\n".join(lines))
 

@@ -110,8 +110,8 @@ plotting.table(table)
 # %% [markdown]
 # *R² on test trials, mean over sessions and seeds.* The Wiener filter is linear in the square
 # roots of the counts. Where the MLP or the GRU is better, a nonlinear map helps, or their narrower
-# bins do; this page does not separate the two. None of these
-# methods can use what other sessions could have taught it: that is what pretraining is for.
+# bins do; this page does not separate the two. None of these methods can use what other sessions
+# could have taught it: that is what pretraining is for.
 
 # %%
 folder = ROOT / "runs/baselines"

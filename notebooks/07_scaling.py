@@ -4,7 +4,7 @@
 # > **Question.** Do a larger model and more sessions decode better, and what does a new session
 # > cost?\
 # > **In the paper:** Figures 3 and 4.\
-# > **Cost** on two CPU cores: some ten seconds; it reads what other pages computed.
+# > **Cost** on two CPU cores: less than a minute; it reads what other pages computed.
 #
 # The paper's Figures 3 and 4, from the small files in `figures/data`; nothing is trained here.
 # Two questions. Does a larger model, or one that saw more sessions, decode better? And how many
@@ -120,8 +120,8 @@ plt.show()
 #
 # Mind the budget: all multi-session models are trained for the same number of steps, so a model of
 # a third of the sessions sees each of them three times as often, and a larger one is further from
-# the end of its training. The paper trains each for 1,000
-# epochs of its own data, so there more data also means more steps.
+# the end of its training. The paper trains each for 1,000 epochs of its own data, so there more
+# data also means more steps.
 #
 # ## 7.2 What a new session costs (Figure 4)
 #
@@ -129,26 +129,8 @@ plt.show()
 # identification ends. Right: test R² against the number of labelled trials to learn from.
 
 # %%
-COLORS = {
-    "from scratch": "C1",
-    "unit identification": "C2",
-    "finetuning": "C0",
-    "MLP": "C4",
-    "Wiener filter": "0.45",
-}
-PAPER = "C3"
-STEPS = {
-    "single_session": "from scratch",
-    "poyo_mp_unit_identification": "unit identification",
-    "poyo_mp_finetune": "finetuning",
-}
-TRIALS = {
-    "wiener": "Wiener filter",
-    "mlp": "MLP",
-    "from_scratch": "from scratch",
-    "unit_identification": "unit identification",
-    "finetune": "finetuning",
-}
+STEPS = ["single_session", "poyo_mp_unit_identification", "poyo_mp_finetune"]
+TRIALS = ["wiener", "mlp", "from_scratch", "unit_identification", "finetune"]
 steps = efficiency[efficiency.cost == "steps"]
 fig, axes = plt.subplots(1, 2, figsize=(6.8, 3.0), sharey=True)
 
@@ -163,34 +145,31 @@ def curve(ax, table, color, start=0):
 
 
 frozen = steps[steps.method == "poyo_mp_unit_identification"]["x"].max()
-for method, name in STEPS.items():
+for method in STEPS:
     table = steps[steps.method == method].pivot_table(index="x", columns="session_id", values="r2")
-    curve(axes[0], table, COLORS[name], frozen if method == "poyo_mp_finetune" else 0)
+    color = results.METHODS[results.HELD_OUT[method]][1]
+    curve(axes[0], table, color, frozen if method == "poyo_mp_finetune" else 0)
 end = axes[0].get_xlim()[1]
 for r2 in paper.UNIT_IDENTIFICATION.values():
-    axes[0].plot(list(r2), list(r2.values()), "--", color=PAPER, lw=1)
+    axes[0].plot(list(r2), list(r2.values()), "--", color="k", lw=1)
 met = evidence[evidence.role != "pretraining"]
 trials = [*dict.fromkeys(n for n in met.trials if n != "all"), "all"]
-for i, (method, name) in enumerate(TRIALS.items()):
+for i, method in enumerate(TRIALS):
     table = met[met.method == method].pivot_table(index="trials", columns="unit", values="r2")
     table = table.reindex(trials)  # on recordings some methods are met with all trials only
     found = np.array([results.estimate(table.loc[n])[:3] for n in trials])
-    x, spread = (
-        np.arange(len(trials)) + 0.04 * (i - 2),
-        np.nan_to_num(found[:, 1:].T - found[:, 0]),
-    )
-    axes[1].errorbar(
-        x, found[:, 0], yerr=np.abs(spread), fmt="o-", ms=3, capsize=2, color=COLORS[name]
-    )
+    x, spread = np.arange(len(trials)) + 0.04 * (i - 2), np.abs(found[:, 1:].T - found[:, 0])
+    label, color = results.METHODS[method]
+    look = {"fmt": "o-", "ms": 3, "capsize": 2, "color": color, "label": label}
+    axes[1].errorbar(x, found[:, 0], yerr=np.nan_to_num(spread), **look)
 axes[0].set(xlabel="gradient step", ylabel="R²", xlim=(0, end), ylim=(-0.1, 1))
 axes[0].set_title(f"validation, {steps.session_id.nunique()} held-out sessions")
 axes[1].set_title(f"test, {units}")
 axes[1].set_xticks(range(len(trials)), trials)
-axes[1].set_xlabel("labelled trials to learn from")
-handles = [plt.Line2D([], [], color=color, label=name) for name, color in COLORS.items()]
-theirs = "unit identification, the paper's two sessions (test)"
-handles += [plt.Line2D([], [], color=PAPER, ls="--", label=theirs)]
-fig.legend(handles=handles, loc="outside lower center", ncols=3)
+axes[1].set(xlabel="labelled trials to learn from", ylabel="R²")
+axes[1].tick_params(labelleft=True)
+axes[1].plot([], "--", color="k", lw=1, label="unit identification, the paper's two (test)")
+fig.legend(loc="outside lower center", ncols=3)
 plotting.save(fig, "efficiency")
 plt.show()
 
@@ -218,7 +197,7 @@ for n in trials:
 pd.DataFrame(rows).set_index("labelled trials")
 
 # %% [markdown]
-# *Paired differences of test R², with their 95 % interval over the units of replication. What may
+# *Paired differences of test R², with their 95 % interval over the replicates. What may
 # be claimed of them stands in [11_results](11_results.ipynb).*
 #
 # ## What we found
@@ -251,5 +230,4 @@ Markdown("\n".join(lines))
 # Figure 3 deeper models and more data each decode better; with hours instead of minutes of
 # recording, that may hold here, too.
 #
-# Next: [08_embeddings](08_embeddings.ipynb) looks into what was learned about
-# neurons and sessions.
+# Next: [08_embeddings](08_embeddings.ipynb) shows what was learned about neurons and sessions.

@@ -3,7 +3,7 @@
 #
 # > **Question.** What has the network found out about each neuron and each session by itself?\
 # > **In the paper:** Figure 5.\
-# > **Cost** on two CPU cores: some ten seconds.
+# > **Cost** on two CPU cores: less than a minute.
 #
 # All that POYO knows about *which* neurons were recorded, and in which session, are two tables of
 # learned vectors: one embedding for each unit and one for each session. Nobody tells it where a
@@ -74,11 +74,11 @@ pd.DataFrame(near).T.rename(columns={"alike": "nearest neighbour"}).round(2)
 #
 # ## 8.2 Units
 #
-# Each row is compared with the simulation's truth: the direction of movement for which the unit
-# fires most, how long its rate precedes the movement, its mean rate, how deep its tuning is (as a
+# The vector of each unit is compared with the simulation's truth: the direction of movement for
+# which the unit fires most, how long its rate precedes the movement, its mean rate, how deep its tuning is (as a
 # share of that rate), its cortical area. A ridge regression reads them from the embeddings. It is
-# trained on some sessions and scored on others, so that nothing about a session's own frame can
-# help.
+# trained on some sessions and scored on others, so that nothing that is true of one session alone
+# can help.
 
 
 # %%
@@ -206,5 +206,7 @@ Markdown("\n".join(lines))
 # %% [markdown]
 # A source with a single animal and a single task cannot say which of these a session's vector
 # tells. The source with several animals and both tasks can: compare "task" and "subject" above.
+# What stays open is whether vectors learned from real recordings tell as much: of real units the
+# truth is not known.
 #
 # Next: [09_ablations](09_ablations.ipynb) takes one part of the model away at a time.

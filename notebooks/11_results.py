@@ -3,7 +3,7 @@
 #
 # > **Question.** Which of the paper's claims hold on this corpus, and how sure is that?\
 # > **In the paper:** Table 2, Figures 3 to 5 and its four questions.\
-# > **Cost** on two CPU cores: some ten seconds; it reads what other pages computed.
+# > **Cost** on two CPU cores: less than a minute; it reads what other pages computed.
 #
 # Every table and every claim, from the small files in `figures/data` that `dvc repro` collected.
 # Nothing is trained here. Which corpus the numbers come from stands under each of them: **on the
@@ -72,8 +72,8 @@ if units == "species":
     panels["new animals"] = met.rename(columns={"unit": "session_id"}).replace({"method": theirs})
 fig, axes = plt.subplots(1, len(panels), figsize=(7.8, 2.8), sharey=True)
 shown = [m for m in paper.METHODS if m in set(table2.method)]
-colors = {m: "C0" if "finetune" in m else "C2" if "unit" in m else "0.45" for m in shown}
-colors["single_session"] = "C1"
+ours = {m: results.HELD_OUT.get(m.replace("poyo_1", "poyo_mp"), m) for m in shown}
+colors = {m: results.METHODS[ours[m]][1] if ours[m] in results.METHODS else "k" for m in shown}
 place = {method: y for y, method in enumerate(shown[::-1])}
 for ax, (column, part) in zip(axes, panels.items()):
     means = part[part.method.isin(shown)]
@@ -85,7 +85,7 @@ for ax, (column, part) in zip(axes, panels.items()):
         ax.plot(r2, [place[method]] * len(r2), "o", ms=3, mfc="w", color=colors[method], mew=0.8)
         ax.plot(r2.mean(), place[method], "o", ms=5.5, color=colors[method])
         if reported := paper.TABLE_2.get(method, {}).get(column):
-            ax.plot(reported[0], place[method], "|", ms=9, mew=1.6, color="C3")
+            ax.plot(reported[0], place[method], "|", ms=9, mew=1.6, color="k")
     ax.set(title=column, yticks=range(len(shown)), xlabel="test R²")
     ax.grid(axis="x", color="0.92", lw=0.6)
 if len(ceiling):
@@ -94,7 +94,7 @@ axes[0].set_yticklabels([paper.METHODS[m] for m in shown[::-1]])
 kinds = {
     "mean": {"marker": "o", "ms": 5.5, "color": "0.45"},
     f"one session, right: one {units}": {"marker": "o", "ms": 3, "color": "0.45", "mfc": "w"},
-    "the paper's mean, on its recordings": {"marker": "|", "ms": 9, "mew": 1.6, "color": "C3"},
+    "the paper's mean, on its recordings": {"marker": "|", "ms": 9, "mew": 1.6, "color": "k"},
 }
 handles = [plt.Line2D([], [], ls="", label=name, **look) for name, look in kinds.items()]
 fig.legend(handles=handles, loc="outside upper center", ncols=len(kinds))
@@ -160,15 +160,6 @@ caption = (
     f"differences up to {luck:.3f}.*"
 )
 Markdown(plotting.markdown(rows, "ablations", caption))
-
-# %%
-expected = ("no delimiters", "values not rotated", "sinusoidal time", "jitter 100 ms")
-found = [f"- {name}: {ablations.verdict[name]}." for name in expected]
-found += [
-    f"- {name} (should change nothing): {ablations.verdict[name]}."
-    for name in results.NULL_CONTROLS
-]
-Markdown("What 09_ablations expected to be worse than the full model:\n\n" + "\n".join(found))
 
 # %%
 gains = ablations.gain.dropna()
@@ -372,7 +363,7 @@ pd.DataFrame(rows).set_index("claim")
 # %% [markdown]
 # *Exploratory: one simulated species, mean [95 % interval over sessions].*
 #
-# ## 11.6 What was found
+# ## What we found
 
 # %%
 for verdict, some in primary.groupby("verdict", sort=False):
@@ -383,5 +374,7 @@ for verdict, some in primary.groupby("verdict", sort=False):
 # Where a claim is not resolved or contradicted, mind the budget: the `laptop` profile trains some
 # hundreds of steps on sessions of minutes, on two cores; the paper trains for days on eight GPUs.
 #
-# Next: [12_your_recording](12_your_recording.ipynb) trains a decoder on a recording of
-# your own.
+# What stays open is how much of this holds of real cortex; a first look is in
+# [13_real](13_real.ipynb).
+#
+# Next: [12_your_recording](12_your_recording.ipynb) trains a decoder on a recording of your own.

@@ -3,7 +3,7 @@
 #
 # > **Question.** How well can my own recording be decoded, and how do I use the decoder?\
 # > **In the paper:** the single-session model of Table 2.\
-# > **Cost** on two CPU cores: a minute and a half on the example.
+# > **Cost** on two CPU cores: two minutes on the example.
 #
 # One recording in, a decoder and its score out: the same tokens, model and training as everywhere
 # else. As rendered here it runs on a small simulated session. On yours:
@@ -56,6 +56,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 from poyo import ROOT, adapt, official, threads
 from poyo.data import health, readers
@@ -204,29 +205,31 @@ fig, axes = plt.subplots(
     min(D, 4), 1, figsize=(6.8, 0.8 + 1.1 * min(D, 4)), sharex=True, squeeze=False
 )
 for i, ax in enumerate(axes[:, 0]):
+    ax.fill_between(
+        at, 0, 1, where=decoded.evaluated[shown], transform=ax.get_xaxis_transform(),
+        color="0.95", lw=0, label="scored",
+    )  # fmt: skip
     ax.plot(at, decoded.target[shown, i], color="0.6", lw=2, label="true")
     ax.plot(at, decoded.prediction[shown, i], color="C0", label="POYO")
     ax.vlines(gaps, *ax.get_ylim(), color="0.6", lw=0.8, ls=":")
     ax.set_ylabel(label(i), rotation=0, ha="right", va="center", labelpad=8)
-axes[0, 0].legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=2)
+axes[0, 0].legend(loc="lower right", bbox_to_anchor=(1, 0.95), ncols=3)
 axes[-1, 0].set_xlabel("time in the test split (s)")
 fig.align_ylabels()
 plt.show()
 
 # %% [markdown]
 # *True and decoded behaviour in the first seconds of the test split. Its stretches, if there are
-# several, are put one after the other; dotted lines part them.*
-#
-# If POYO is not above the filter, look at the validation R² along the way. If it was still rising
-# when the steps were spent, give `your_recording` in `params.yaml` a larger `budget`; if it fell,
-# more `dropout`. With little data, start from a `decoder` that knows other days or animals; with
-# several days of your own, make one of them all ([13_your_lab](13_your_lab.ipynb)).
+# several, are put one after the other; dotted lines part them. Shaded: what counts in R²; without
+# trials that is all of it.*
 #
 # The decoder is saved. `Decoder.load(file)` reads it, and `Stream(decoder, session_id)` of
 # `poyo.stream` decodes with it while spikes arrive. The R² above is that of offline decoding: POYO
 # and the filter both use spikes before and after each sample. `Stream` decodes the present from
 # the past second alone, so expect a lower one; `Stream(..., at=[0.2])` waits for 0.2 s and sees
 # what followed in that time.
+#
+# ## What we found
 
 # %%
 file = place / f"{recording.session_id.replace('/', '_')}.pt"
@@ -237,6 +240,19 @@ print(f"decoder: {file}; in Python:")
 print("    from poyo.decoder import Decoder")
 print(f'    decoder = Decoder.load("{file}")')
 
+# %%
+best, ahead = max(history, key=lambda row: row["valid_r2"]), decoded.r2 - filtered.r2
+more = "validation was still rising: give the recipe in `params.yaml` a larger `budget`"
+enough = "more steps would not help; where POYO is behind, more `dropout` may"
+Markdown(
+    f"- POYO is {abs(ahead):.2f} of R² {'above' if ahead > 0 else 'below'} the Wiener filter.\n"
+    f"- Its best weights are those after {best['step']:.0f} of {history[-1]['step']:.0f} steps: "
+    f"{more if best is history[-1] else enough}."
+)
+
 # %% [markdown]
-# Next: [13_your_lab](13_your_lab.ipynb) asks what one decoder for a whole folder of
-# recordings brings.
+# With little data, start from a `decoder` that knows other days or animals. What stays open is
+# whether either difference is more than chance: one session cannot say.
+#
+# Next: [13_your_lab](13_your_lab.ipynb) makes one decoder of a whole folder of recordings, and
+# asks what it brings.

@@ -4,7 +4,7 @@
 # > **Question.** Is one decoder for all my days better than what I do now, and how many labels
 # > does it save?\
 # > **In the paper:** Figure 4, on your data.\
-# > **Cost** on two CPU cores: six minutes on the example.
+# > **Cost** on two CPU cores: five minutes on the example.
 #
 # This page answers that for any folder of recordings, beside a Wiener filter, an MLP and a GRU
 # that learn from the same trials, and saves the decoders.
@@ -226,8 +226,8 @@ if len(drift) and drift.days.notna().any():
 # validation, so n is all that is needed. Unit identification learns the rows of the new units
 # alone; finetuning goes on from there with everything. Finetuning and training from scratch end
 # when validation no longer rises, or when the `budget` of their recipe in `params.yaml` is spent.
-# The networks on
-# counts have the configuration that was best on the last pretraining day's validation trials.
+# The networks on counts have the configuration that was best on the last pretraining day's
+# validation trials.
 
 # %%
 networks = lab.tuned(old[-1], how, seeds[0])
@@ -296,10 +296,17 @@ if name:
 pd.DataFrame(asked).set_index("R² of a minus R² of b")
 
 # %% [markdown]
-# ## 13.7 What to use
+# ## What we found: what to use
 
 # %%
 print(lab.advice(met))
 print(f"{place.relative_to(ROOT)} holds decoder-{seeds[0]}.pt, of all pretraining days, and, for")
 print("each held-out session, that decoder finetuned on all its labels, such as")
 print(f"{new[0].session_id}-{seeds[0]}.pt; Decoder.load(file) reads them")
+
+# %% [markdown]
+# What stays open is what 13.6 does not resolve: means alone, of a few held-out sessions, choose the
+# method above.
+#
+# Next: [14_replicate](14_replicate.ipynb) repeats an experiment like this one on simulated species,
+# for the paper's claims.

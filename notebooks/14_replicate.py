@@ -3,7 +3,7 @@
 #
 # > **Question.** What do one simulated species and all that was trained on it say to each claim?\
 # > **In the paper:** its four questions, asked anew of every species.\
-# > **Cost** on two CPU cores: five minutes for each species.
+# > **Cost** on two CPU cores: four minutes for each species.
 #
 # A claim about a method needs more than one corpus: two trainings on the same simulated animals
 # share everything that was peculiar to those animals. So the claims of
@@ -131,11 +131,18 @@ plotting.table(scores.pivot_table(index="method", columns=by, values="r2", sort=
 # %% [markdown]
 # *Mean test R² over the sessions of a role, by the number of labelled trials.*
 #
-# ## 14.4 What it says to each claim
+# ## What we found
+#
+# What this one species says to each claim: a difference of test R², paired within sessions and
+# averaged over them. Above zero the claim holds in this species; for the last row, the control, it
+# must not.
 
 # %%
 found = results.measures(scores)
 plotting.table(found.rename(results.TESTED).to_frame("difference of test R²"))
 
 # %% [markdown]
+# One species decides nothing: whether a difference would be found in others, too, only others can
+# say. That stays open here.
+#
 # Next: [11_results](11_results.ipynb) puts the species together and judges the claims.
