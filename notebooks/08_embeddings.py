@@ -75,10 +75,10 @@ pd.DataFrame(near).T.rename(columns={"alike": "nearest neighbour"}).round(2)
 # ## 8.2 Units
 #
 # The vector of each unit is compared with the simulation's truth: the direction of movement for
-# which the unit fires most, how long its rate precedes the movement, its mean rate, how deep its tuning is (as a
-# share of that rate), its cortical area. A ridge regression reads them from the embeddings. It is
-# trained on some sessions and scored on others, so that nothing that is true of one session alone
-# can help.
+# which the unit fires most, how long its rate precedes the movement, its mean rate, how deep its
+# tuning is (as a share of that rate), its cortical area. A ridge regression reads them from the
+# embeddings. It is trained on some sessions and scored on others, so that nothing that is true of
+# one session alone can help.
 
 
 # %%

@@ -23,6 +23,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 
 from poyo import ROOT, threads
 from poyo.data import sources
@@ -298,3 +299,24 @@ plt.show()
 # *Left: ratio to torch_brain with the 10-90 % range; dotted means equal. Right: how near ours is
 # to the floor, where 1 would be the machine's limit. Below, in grey and on a scale of its own:
 # ours from the large corpus beside ours from the small one.*
+#
+# ## What we found
+
+# %%
+found = pd.read_csv(plotting.FIGURES / "data/speed.csv")
+own = found["leg"].str.startswith("corpus of")
+lines = [
+    f"- {row.leg}, {row.size}: {row.ratio:.1f} times as good as torch_brain"
+    + ("" if np.isnan(row.floor) else f", and {row.fraction_of_floor:.0%} of what is possible")
+    for row in found[~own].itertuples()
+]
+lines += [
+    f"- {row.leg}: read at {row.ratio:.2f} times the rate of a small one."
+    for row in found[own].itertuples()
+]
+Markdown("\n".join(lines))
+
+# %% [markdown]
+# What stays open is how the two compare on a GPU, and on the paper's own recordings.
+#
+# Next: [11_results](11_results.ipynb) gathers every table and judges the paper's claims.

@@ -305,8 +305,8 @@ print("each held-out session, that decoder finetuned on all its labels, such as"
 print(f"{new[0].session_id}-{seeds[0]}.pt; Decoder.load(file) reads them")
 
 # %% [markdown]
-# What stays open is what 13.6 does not resolve: means alone, of a few held-out sessions, choose the
-# method above.
+# What stays open is what 13.6 does not resolve: the methods above are chosen by means alone, of a
+# few held-out sessions.
 #
-# Next: [14_replicate](14_replicate.ipynb) repeats an experiment like this one on simulated species,
-# for the paper's claims.
+# Next: [14_replicate](14_replicate.ipynb) is such an experiment on a simulated species, one of
+# those that the paper's claims are judged by.

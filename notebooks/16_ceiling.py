@@ -3,15 +3,14 @@
 #
 # > **Question.** How much better could the held-out sessions be decoded at all?\
 # > **In the paper:** no counterpart.\
-# > **Cost** on two CPU cores: some twenty minutes, when asked for.
+# > **Cost** on two CPU cores: fifteen minutes, when asked for.
 #
 # This is asked of the new animals in [14_replicate](14_replicate.ipynb), of the session of each in
-# which it reaches to random targets. Two limits stand above every
-# method. One is set by the *labels*: a session of two minutes says only so much about how its
-# units are tuned. The simulator can record the same units for hours, so here decoders learn from
-# 4, 16 and 64 times the trials, and are tested on the same ones as before. The other is set by the
-# *noise* of the spikes: here a decoder reads the rates of the units themselves, as spikes without
-# any chance in them.
+# which it reaches to random targets. Two limits stand above every method. One is set by the
+# *labels*: a session of two minutes says only so much about how its units are tuned. The simulator
+# can record the same units for hours, so here decoders learn from 4, 16 and 64 times the trials,
+# and are tested on the same ones as before. The other is set by the *noise* of the spikes: here a
+# decoder reads the rates of the units themselves, as spikes without any chance in them.
 #
 # Between a decoder of one session alone and the first of these limits lies what pretraining can
 # win. What share of that distance it covers is the last number of this page.
@@ -101,7 +100,7 @@ plt.show()
 # *Mean over species. Diamonds: pretrained on the known animals, then adapted to the session's own
 # trials.*
 #
-# ## 16.2 What share of the way pretraining covers
+# ## What we found: what share of the way pretraining covers
 #
 # The way leads from a POYO that was trained on the session alone to the limit of labels, the best
 # of the decoders that had 64 times the trials. An interval that holds zero means that no share of
@@ -112,3 +111,9 @@ top = results.limit(ceiling)
 for method in ("unit_identification", "finetune"):
     share = results.closed(new, top, method)
     print(f"{names[method]} covers {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]")
+
+# %% [markdown]
+# What stays open is how long the way is in real sessions: there nobody has 64 times the labelled
+# trials of the same units.
+#
+# Next: [17_cortex](17_cortex.ipynb) puts the simulated cortex beside real ones.

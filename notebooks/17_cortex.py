@@ -3,7 +3,7 @@
 #
 # > **Question.** Is the simulated cortex anything like a real one?\
 # > **In the paper:** no counterpart.\
-# > **Cost** on two CPU cores: some fifteen minutes, when asked for.
+# > **Cost** on two CPU cores: nine minutes, when asked for.
 #
 # What the default corpus shows rests on a simulator. Here its sessions lie beside real recordings
 # of motor cortex: two monkeys that turn the wrist against a fixed handle (threshold crossings),
@@ -153,13 +153,18 @@ plotting.table(drift, 2)
 # %% [markdown]
 # *Median over pairs of days. Real channels were thresholded anew on some days, which a filter
 # notices more than a change of tuning.*
-#
-# So: in rate, Fano factor, dimensions and in what movement explains, simulated sessions are near
-# the real ones. The busiest real units fire more, the wrist recordings have far stronger noise
-# correlations, and a linear decoder ages much faster on them: a new day of a known animal is
-# easier here than on those arrays. What stays open is how general this is, because the reaching
-# data are a single session. Next: [18_scale](18_scale.ipynb) asks what the paper's size costs.
 
 # %%
 whole = pd.concat([cortex.T, plotting.table(drift, 2)], axis=1).T
 plotting.csv(whole.rename_axis("what").reset_index(), "cortex")
+
+# %% [markdown]
+# ## What we found
+#
+# In rate, Fano factor, dimensions and in what movement explains (17.1), simulated sessions are near
+# the real ones. The busiest real units fire more, the wrist recordings have far stronger noise
+# correlations, and a linear decoder ages much faster on them (17.2): a new day of a known animal
+# is easier here than on those arrays. What stays open is how general this is, because the reaching
+# data are a single session.
+#
+# Next: [18_scale](18_scale.ipynb) asks what the paper's size costs.

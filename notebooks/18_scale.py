@@ -21,6 +21,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import Markdown
 
 from poyo import ROOT, threads, tokens, train
 from poyo.data.recording import Recording
@@ -185,7 +186,18 @@ if on_gpu:
 # %%
 measured = scale.record(values, machine)
 pretraining = measured["what"].str.startswith("pretraining")
-print(scale.table(measured[~pretraining], params.profile))
+in_parts = measured["of"].str.endswith("at a time")
+print(scale.table(measured[~pretraining & ~in_parts], params.profile))
+
+# %% [markdown]
+# On a GPU, by the windows that it takes at a time: windows per second, and GiB of memory.
+
+# %%
+parts = measured[in_parts]
+number = parts["of"].str.extract(r"(\w+), (\d+) windows").set_axis(["format", "windows"], axis=1)
+number["windows"] = number["windows"].astype(int)
+parts = parts.join(number).pivot_table("value", "windows", ["what", "format"]).round(1)
+parts
 
 # %%
 curves = measured[pretraining].assign(step=measured["of"].str.extract(r"step (\d+)", expand=False))
@@ -212,4 +224,27 @@ if len(curves):
 print(scale.cost(measured, profile.load(ROOT / "profiles/paper.yaml").models))
 
 # %% [markdown]
+# ## What we found
+
+
+# %%
+def across(what, of=f"{setup.sessions} sessions"):
+    """A measured value, from the lowest to the highest of the machines."""
+    value = measured["value"][(measured["what"] == what) & (measured["of"] == of)]
+    return " to ".join(dict.fromkeys(f"{x:.3g}" for x in (value.min(), value.max())))
+
+
+Markdown(
+    f"- {setup.sessions} sessions are {across('on disk')} GB. They are opened in "
+    f"{across('opened in')} s, and after reading the process holds "
+    f"{across('memory after reading')} GiB.\n"
+    f"- Windows of all of them are cut at {across('ratio of the two')} times the rate of "
+    f"{setup.few} of them.\n"
+    f"- The paper's model trains on {across('training', scale.OURS)} windows a second without a "
+    f"GPU, and on up to {parts['training'].max().max():.0f} with one."
+)
+
+# %% [markdown]
+# What stays open is what POYO-1 trained in full would decode here: that was not paid for.
+#
 # Next: [19_exercises](19_exercises.ipynb) asks what the model will do before it does it.

@@ -5,7 +5,7 @@
 # > decode worse than a Wiener filter here. Are they short of steps, or of data?\
 # > **In the paper:** the columns of the Neural Latents Benchmark in Table 2, where they decode
 # > better.\
-# > **Cost** on two CPU cores: some twenty minutes, when asked for.
+# > **Cost** on two CPU cores: thirteen minutes, when asked for.
 #
 # [06_baselines](06_baselines.ipynb) trains these networks for some hundred steps on five minutes
 # of a session, and in the maze most of them end below the Wiener filter. The published ones train
@@ -110,7 +110,7 @@ plt.show()
 # %% [markdown]
 # *Test R² of one session in the maze.*
 #
-# ## 20.2 What we found
+# ## What we found
 
 # %%
 names = {"steps": (1, steps), "data": (data, 1), "both": (data, steps)}
@@ -128,4 +128,7 @@ Markdown("\n".join(lines))
 # %% [markdown]
 # These networks are small relatives of the published ones: NDT has four to six layers and 50,000
 # updates there, EIT two and two layers and 400 epochs, and LFADS a controller and a search over a
-# population of trainings. One session says what a budget does, not by how much in general.
+# population of trainings. One session says what a budget does, not by how much in general; that
+# stays open.
+#
+# Next: [07_scaling](07_scaling.ipynb) asks what POYO makes of more steps, sessions and labels.
