@@ -73,7 +73,7 @@ if units == "species":
 fig, axes = plt.subplots(1, len(panels), figsize=(7.8, 2.8), sharey=True)
 shown = [m for m in paper.METHODS if m in set(table2.method)]
 ours = {m: results.HELD_OUT.get(m.replace("poyo_1", "poyo_mp"), m) for m in shown}
-colors = {m: results.METHODS[ours[m]][1] if ours[m] in results.METHODS else "k" for m in shown}
+colors = {m: results.METHODS[ours[m]][1] if ours[m] in results.METHODS else "0.45" for m in shown}
 place = {method: y for y, method in enumerate(shown[::-1])}
 for ax, (column, part) in zip(axes, panels.items()):
     means = part[part.method.isin(shown)]
