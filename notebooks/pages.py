@@ -22,7 +22,7 @@ LONG = 12  # more lines of code are folded
 
 
 def page(text: str, name: str) -> str:
-    """The notebook rendered/NAME.ipynb: figures numbered, long code folded, and where it comes
+    """The notebook rendered/NAME.ipynb: figures numbered, long code and answers folded, and where it comes
     from in a last section instead of the first line."""
     nb = json.loads(text)
     banner, *cells = nb["cells"]
@@ -42,7 +42,8 @@ def page(text: str, name: str) -> str:
         cell["outputs"] = [as_table(output) for output in cell["outputs"]]
         data = [output.get("data", {}) for output in cell["outputs"]]
         drawn = cell if any("image/png" in forms for forms in data) else drawn
-        cell["metadata"]["tags"] = ["hide-input"] * (len(source.splitlines()) > LONG)
+        answers = [tag for tag in cell["metadata"].get("tags", ()) if tag == "hide-output"]
+        cell["metadata"]["tags"] = answers + ["hide-input"] * (len(source.splitlines()) > LONG)
     foot = {"id": "foot", "cell_type": "markdown", "metadata": {}}
     (profile,) = re.findall(r"profile \*\*(\w+)", "".join(banner["source"]))
     foot["source"] = provenance(name, profile)
