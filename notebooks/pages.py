@@ -22,8 +22,8 @@ LONG = 12  # more lines of code are folded
 
 
 def page(text: str, name: str) -> str:
-    """The notebook rendered/NAME.ipynb: figures numbered, long code and answers folded, and where it comes
-    from in a last section instead of the first line."""
+    """The notebook rendered/NAME.ipynb: figures numbered, long code and answers folded, and where
+    it comes from in a last section instead of the first line."""
     nb = json.loads(text)
     banner, *cells = nb["cells"]
     figures, drawn = 0, None
