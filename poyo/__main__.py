@@ -24,16 +24,14 @@ def params(args: argparse.Namespace) -> None:
 
     read = profile.load(ROOT / "params.yaml")
     asked = [("data.corpus", [read.data.corpus], profile.CORPORA), ("size", [read.size], SIZES)]
-    asked += [
-        (f"{name}.size", [getattr(read, name).size], SIZES) for name in ("evidence", "scale")
-    ]
-    asked.append(("speed.sizes", read.speed.sizes, SIZES))
-    asked.append(("adapt.few", read.adapt.few, paper.COLUMNS))
+    asked += [(f"{s}.size", [getattr(read, s).size], SIZES) for s in ("evidence", "scale")]
+    asked.append(("speed.sizes", [*read.speed.sizes], SIZES))
+    asked.append(("adapt.few", [*read.adapt.few], paper.COLUMNS))
     for name, row in read.models.items():
         asked.append((f"models.{name}.size", [row.size], SIZES))
         asked.append((f"models.{name}.scope", [row.scope], SCOPES))
     for name, columns in read.adapt.transfer.items():
-        asked.append((f"adapt.transfer.{name}", columns, paper.COLUMNS))
+        asked.append((f"adapt.transfer.{name}", [*columns], paper.COLUMNS))
     for key, names, known in asked:
         if unknown := [name for name in names if name not in known]:
             raise ConfigError(f"{key}: {unknown[0]!r} is unknown; known: {', '.join(known)}")
@@ -72,16 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         verb = commands.add_parser(command)
         verb.set_defaults(do=notebook)
         verb.add_argument("name", metavar="NAME", help="of a file notebooks/NAME.py")
-    for command in (params, collect, seconds):
-        commands.add_parser(command.__name__).set_defaults(do=command)
+    for do in (params, collect, seconds):
+        commands.add_parser(do.__name__).set_defaults(do=do)
     for command, flag in (("run", "--as"), ("render", "--from")):
-        key = {"dest": "key", "metavar": "KEY", "help": "the name of the executed notebook"}
-        commands.choices[command].add_argument(flag, **key)
-    page = {"metavar": "PAGE", "help": "the name of the page, where it is not NAME"}
-    commands.choices["render"].add_argument("--as", dest="page", **page)
+        told = "the name of the executed notebook"
+        commands.choices[command].add_argument(flag, dest="key", metavar="KEY", help=told)
+    told = "the name of the page, where it is not NAME"
+    commands.choices["render"].add_argument("--as", dest="page", metavar="PAGE", help=told)
     # The rest of the line is parameters: argparse would take -1e-3 for an option.
-    rest = {"nargs": argparse.REMAINDER, "default": [], "help": "key value ...; comes last"}
-    commands.choices["run"].add_argument("-p", dest="pairs", metavar="...", **rest)
+    run, rest, told = commands.choices["run"], argparse.REMAINDER, "key value ...; comes last"
+    run.add_argument("-p", dest="pairs", metavar="...", nargs=rest, default=[], help=told)
     args = parser.parse_args(argv)
     end_tidily()
     try:

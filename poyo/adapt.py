@@ -24,7 +24,7 @@ def identify_units(
     decoder, recordings, recipe=UNIT_IDENTIFICATION, *, seed=0, label="unit identification"
 ) -> History:
     """Learn the rows of the units and sessions by an EmbeddingRecipe; the network stays."""
-    if recipe.trains_network:
+    if isinstance(recipe, Recipe):
         raise TypeError("unit identification takes an EmbeddingRecipe: the network is frozen")
     return fit(decoder, recordings, recipe, seed=seed, label=label)
 

@@ -28,6 +28,7 @@ class RotaryTime(nn.Module):
         # One frequency per pair of dims, 0 for those that do not turn; saved with the weights, as
         # at 0.1 ms another float32 rounding of omega than in training is a visible phase.
         omega = torch.cat([2 * math.pi / period, torch.zeros(n)])
+        self.omega: Tensor
         self.register_buffer("omega", omega.float())
 
     def forward(self, times: Tensor) -> Tensor:

@@ -20,10 +20,10 @@ def code_of(*starts: str | Path, root: Path = ROOT) -> str:
     """The code of all modules reached, each under its name, sorted; Python 3.11 to 3.14 agree.
     A start is a module's name ("poyo.train"; one outside of the package counts, too, by its name
     alone if it has no file) or the path of a file that itself does not. Raises ImportError."""
-    files, texts, seen = {}, {}, set()
-    for path in (root / "poyo").rglob("*.*"):
-        name = path.relative_to(root).as_posix().replace("/", ".")
-        files[re.sub(r"(\.__init__)?\.py$", "", name)] = path
+    files, texts, seen = {}, {}, set[str]()
+    for file in (root / "poyo").rglob("*.*"):
+        name = file.relative_to(root).as_posix().replace("/", ".")
+        files[re.sub(r"(\.__init__)?\.py$", "", name)] = file
     modules = {start for start in starts if isinstance(start, str)}
     scripts = [start for start in starts if isinstance(start, Path)]
     todo = modules.union(*(_imports(p.read_text(encoding="utf-8"), p.name) for p in scripts))
@@ -60,7 +60,7 @@ def _imports(text: str, name: str) -> frozenset[str]:
 def _bare(text: str, suffix: str) -> str:
     if suffix in DATA:
         return re.sub(r"^\s*(#.*)?\n", "", text, flags=re.M)
-    rows, cuts = text.encode().splitlines(), []  # (row, byte, row, byte), rows from 1
+    rows, cuts = text.encode().splitlines(), list[tuple]()  # (row, byte, row, byte), rows from 1
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type in (tokenize.COMMENT, tokenize.NL):  # NL: a blank row, too
             row, end = token.start[0], len(rows[token.start[0] - 1])
@@ -70,5 +70,5 @@ def _bare(text: str, suffix: str) -> str:
             cuts.append((node.lineno, node.col_offset, node.end_lineno, node.end_col_offset))
     for top, left, bottom, right in sorted(cuts, reverse=True):
         rest = rows[top - 1][:left].rstrip() + rows[bottom - 1][right:]
-        rows[top - 1 : bottom] = [rest or None, *[None] * (bottom - top)]
-    return b"\n".join(row for row in rows if row is not None).decode()
+        rows[top - 1 : bottom] = [rest] if rest else []
+    return b"\n".join(rows).decode()

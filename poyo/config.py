@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from ruamel.yaml import YAML, YAMLError
 
@@ -61,7 +61,6 @@ class EmbeddingRecipe:
     feed-forwards, the processor's residual branches, attention weights. unit_dropout: fewest, most
     likely and most units kept. eval_every: steps between validations."""
 
-    trains_network: ClassVar[bool] = False
     optimizer: str = "adamw"
     steps: int = 80
     batch_size: int = 32
@@ -98,7 +97,6 @@ class Recipe(EmbeddingRecipe):
     schedule; weight_decay pulls its weights (with lamb the embeddings', too) towards zero.
     The defaults of both suit sessions of some minutes and a model of size "laptop"."""
 
-    trains_network: ClassVar[bool] = True
     optimizer: str = "muon"
     lr: float = 4e-3
     weight_decay: float = 0.05
@@ -128,8 +126,8 @@ def read_yaml(source: Path | str) -> Any:
         what = f"its byte {error.start} is not UTF-8"
         raise ConfigError(f"{where}: {what}; save it in that encoding") from None
     except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        what = f"line {mark.line + 1}: {error.problem}" if mark else error
+        problem, mark = (getattr(error, key, None) for key in ("problem", "problem_mark"))
+        what = f"line {mark.line + 1}: {problem}" if mark else str(error)
         raise ConfigError(f"{where} is not valid YAML: {what}") from None
 
 
@@ -173,7 +171,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
     return kind(value)
 
 
-def _build_section(kind: type, value: Any, where: str) -> Any:
+def _build_section(kind: Any, value: Any, where: str) -> Any:
     known = {f.name: f.type for f in fields(kind)}
     dot = f"{where}." if where else ""
     if not isinstance(value, dict):

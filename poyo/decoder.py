@@ -4,7 +4,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 
@@ -140,7 +140,7 @@ class Decoder:
 
     def _content(self) -> dict:
         model, readouts = self.model, {name: asdict(row) for name, row in self.readouts.items()}
-        content = {"model": model.state_dict(), "class": type(model).__name__}
+        content: dict[str, Any] = {"model": model.state_dict(), "class": type(model).__name__}
         content |= {"size": asdict(model.size), "outputs": model.outputs}
         content |= {"units": self.units.names, "sessions": self.sessions.names}
         content |= {"windows": asdict(self.windows), "readouts": readouts, "about": self.about}
@@ -184,8 +184,8 @@ class Decoder:
             network.load_state_dict(content["model"])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} does not fit its own size: {error}") from error
-        rest = {"windows": windows, "readouts": readouts, "about": content["about"]}
-        return cls(model=network.eval(), **names, **rest)
+        rest: dict[str, Any] = names | {"windows": windows, "readouts": readouts}
+        return cls(model=network.eval(), about=content["about"], **rest)
 
 
 def _check_memory(model: type[POYO], state: dict, more: dict) -> None:

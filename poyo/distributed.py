@@ -10,6 +10,7 @@ import pickle
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import joblib
 import torch
@@ -106,10 +107,10 @@ def launch(function: Callable, items: Iterable, processes: int) -> list:
     if processes == 1:
         return threads.processes(function, items)
     os.environ.update(FRESH_STORE)
-    here = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "local_addr": "localhost"}
+    here: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
     # torch never takes its signal handlers back: here it gets a signal that no one sends
     here |= {"run_id": "poyo", "max_restarts": RESTARTS, "signals_to_handle": "SIGUSR2"}
-    config = LaunchConfig(1, 1, processes, **here)
+    config = LaunchConfig(1, 1, processes, local_addr="localhost", **here)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "work"  # written once, and mapped, not copied, by every process
         joblib.dump((joblib.wrap_non_picklable_objects(function), list(items)), path)

@@ -54,7 +54,7 @@ def _packed(q: Tensor, k: Tensor, v: Tensor, lengths: list[int]) -> Tensor:
     ends = torch.tensor([0, *lengths], dtype=torch.int32, device=q.device).cumsum(0).int()
     steps = torch.arange(windows + 1, dtype=torch.int32, device=q.device) * times
     out = varlen_attn(q.repeat(windows, 1, 1), k, v, steps, ends, times, max(lengths))
-    return out.view(windows, times, -1)
+    return out.view(windows, times, -1)  # type: ignore[union-attr] # only out is asked for
 
 
 class _Attend(torch.autograd.Function):

@@ -63,7 +63,7 @@ class Network(nn.Module):
         for table in (self.unit_emb, self.session_emb):
             nn.init.normal_(table.weight, std=0.02)
 
-    def groups(self) -> dict[str, list[nn.Parameter]]:
+    def groups(self) -> dict[str, list]:
         """The parameters as optimisers tell them apart: the "embeddings" of units and sessions,
         "matrices" between hidden layers, and the "rest" (biases, norms, other tables, readout)."""
         embeddings = [self.unit_emb.weight, self.session_emb.weight]

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ LOOKS = {  # names of public sessions without their numbers: one that is not lis
 class Inert:
     """Stands for whatever a pickle wants to make or call, and keeps the arguments."""
 
-    name, args = "", ()
+    name, args = "", tuple[Any, ...]()
 
     def __new__(cls, *args, **_):
         self = super().__new__(cls)
@@ -109,13 +110,13 @@ def _content(found, archive, folder: str, path: Path, readout: Readout | None) -
         windows, readouts = ours["windows"], ours["readouts"]
     else:
         model, times = model if isinstance(model, dict) else {}, ("sequence_length", "latent_step")
-        given = zip(("length", "latent_step"), map(model.get, times))
-        given = {key: t for key, t in given if isinstance(t, float)}
+        pairs = zip(("length", "latent_step"), map(model.get, times))
+        given: dict[str, Any] = {key: t for key, t in pairs if isinstance(t, float)}
         given["eval_step"] = min(Windows.eval_step, given.get("length", Windows.length))
         windows = asdict(Windows(**given))
         rows = [asdict(_readout(name, path, readout)) for name in sessions[1:]]
-        before = {re.escape(name[: name.rfind("/") + 1]) for name in sessions}
-        before = "|".join(sorted(before, key=len, reverse=True))
+        prefixes = {re.escape(name[: name.rfind("/") + 1]) for name in sessions}
+        before = "|".join(sorted(prefixes, key=len, reverse=True))
         for names in (sessions, units):
             short = [re.sub(f"^({before})", "", name) for name in names]
             names[:] = short if len(set(short)) == len(names) else names
@@ -127,7 +128,7 @@ def _content(found, archive, folder: str, path: Path, readout: Readout | None) -
 
 def _names(vocab: dict) -> list[str]:
     """In row order. A string of numpy is pickled as its bytes, and these as text."""
-    names = sorted(vocab, key=vocab.get)
+    names = sorted(vocab, key=vocab.__getitem__)
     if [vocab[name] for name in names] != list(range(len(names))) or names[:1] != [NA]:
         raise ValueError("a vocabulary does not number its names from NA, 0")
     numpy = {n: n.args[1].args[0].encode("latin1") for n in names if isinstance(n, Inert)}
@@ -139,8 +140,8 @@ def _tensor(value: Inert, archive: zipfile.ZipFile, folder: str) -> Tensor:
         raise ValueError(f"a weight is made by {value.name}")
     (_, kind, key, _, _), offset, shape, stride, *_ = value.args
     dtype = KINDS[kind.name.removeprefix("torch.").removesuffix("Storage")]
-    numbers = np.frombuffer(archive.read(f"{folder}/{key}"), np.uint8).copy()
-    numbers = torch.from_numpy(numbers).view(dtype)
+    stored = np.frombuffer(archive.read(f"{folder}/{key}"), np.uint8).copy()
+    numbers = torch.from_numpy(stored).view(dtype)
     if (asked := math.prod(shape)) > len(numbers):  # as a stride of 0 has it: more than there is
         raise ValueError(f"a weight of {asked} numbers has {len(numbers)} in the file")
     return numbers.as_strided(shape, stride, offset).float().clone()

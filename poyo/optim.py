@@ -1,12 +1,12 @@
 """Optimisers and schedules: the paper's LAMB; Muon and AdamW for short runs."""
 
 import math
+from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 
-from .config import EmbeddingRecipe
+from .config import EmbeddingRecipe, Recipe
 
 BETAS = 0.9, 0.99  # of AdamW
 
@@ -60,7 +60,7 @@ class Muon(_PerTensor):
     def __init__(self, params, lr: float, weight_decay: float = 0.0, momentum: float = 0.95):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
-    def _update(self, p, *, lr, weight_decay, momentum, **_) -> None:
+    def _update(self, p, *, lr, weight_decay, momentum, **rest) -> None:
         state = self.state[p]
         if not state:
             state["momentum"] = torch.zeros_like(p)
@@ -77,18 +77,18 @@ class Muon(_PerTensor):
         p.mul_(1 - lr * weight_decay).sub_(x, alpha=lr * 0.2 * max(p.shape) ** 0.5)
 
 
-def make(groups: dict[str, list[nn.Parameter]], recipe: EmbeddingRecipe) -> list[Optimizer]:
+def make(groups: dict[str, list], recipe: EmbeddingRecipe) -> list[Optimizer]:
     """The optimisers of a run over `Network.groups`; the first group of the first one is the
     embeddings, the only one that learns by an EmbeddingRecipe."""
-    embeddings = {"params": groups["embeddings"]}
-    if not recipe.trains_network:
+    embeddings: dict[str, Any] = {"params": groups["embeddings"]}
+    if not isinstance(recipe, Recipe):
         lamb = recipe.optimizer == "lamb"
         # Paper: weight decay 1e-4 here, too. Here: none while the network is frozen.
         kind = Lamb if lamb else torch.optim.AdamW
         more = {"sparse": True} if lamb else {"betas": BETAS}
         return [kind([embeddings | more], lr=recipe.embedding_lr, weight_decay=0.0)]
     matrices, rest = {"params": groups["matrices"]}, {"params": groups["rest"]}
-    options = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    options: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "lamb":
         return [Lamb([embeddings | {"sparse": True}, matrices, rest], **options)]
     embeddings["weight_decay"] = 0.0  # a decay would shrink the rows of units rarely seen
@@ -116,8 +116,9 @@ def schedule(recipe: EmbeddingRecipe, step: int) -> tuple[float, float | None]:
 def set_step(optimizers: list[Optimizer], recipe: EmbeddingRecipe, step: int) -> None:
     """Give the parameter groups of `make` their learning rates (and β1) for a step."""
     factor, beta1 = schedule(recipe, step)
+    lr = recipe.lr if isinstance(recipe, Recipe) else 0.0  # then there is no second group
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     for i, group in enumerate(groups):
-        group["lr"] = (recipe.lr if i else recipe.embedding_lr) * factor
+        group["lr"] = (lr if i else recipe.embedding_lr) * factor
         if beta1 is not None:
             group["betas"] = (beta1, group["betas"][1])

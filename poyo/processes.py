@@ -16,7 +16,7 @@ from typing import NoReturn
 try:
     import fcntl
 except ImportError:  # Windows: nothing is locked
-    fcntl = None
+    fcntl = None  # type: ignore[assignment] # and every use asks for it
 
 POLL = 0.5  # s between looks at the parent
 GRACE = 10.0  # s to save what there is, once the parent has ended
@@ -59,8 +59,8 @@ def asked_to_end() -> Iterator[list[int]]:
     before = {one: way for one, way in before.items() if way != signal.SIG_IGN}  # nohup
 
     def note(number: int, frame) -> None:
-        if number in asked and callable(before[number]):
-            before[number](number, frame)
+        if number in asked and callable(way := before[number]):
+            way(number, frame)
         asked.append(number)
         for worker in multiprocessing.active_children():
             worker.terminate()

@@ -56,7 +56,8 @@ class TrainingWindows:
             which, starts = self.epoch(int(e))
             rows = position[position // len(self) == e] % len(self)
             parts.append((which[rows], starts[rows]))
-        return tuple(np.concatenate(part) for part in zip(*parts))
+        which, starts = map(np.concatenate, zip(*parts))
+        return which, starts
 
 
 def grid(domain: np.ndarray, length: float, step: float) -> np.ndarray:

@@ -43,7 +43,7 @@ def count() -> int:
 def run(function: Callable, items: Iterable) -> list:
     """[function(item) for item in items], on the threads; the first error is raised."""
     count()
-    return list(_pool.map(function, items))
+    return list(_pool.map(function, items))  # type: ignore[union-attr] # count() made it
 
 
 def processes(function: Callable, items: Iterable) -> list:

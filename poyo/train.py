@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from . import distributed, evaluate, optim, processes, resume, threads
-from .config import EmbeddingRecipe
+from .config import EmbeddingRecipe, Recipe
 from .data.recording import Recording
 from .decoder import Decoder
 from .dropout import seeded
@@ -29,7 +29,7 @@ History = list[dict[str, float]]  # per validation: step, mean loss since the la
 
 
 def gradients(
-    model: Network, part: Callable[[slice], dict[str, Tensor]], n: int, seed: tuple[int, ...]
+    model: Network, part: Callable[..., dict[str, Tensor]], n: int, seed: tuple[int, ...]
 ) -> float:
     """Loss of a batch of n windows and, in the parameters' .grad, its gradients.
     The loss is the weighted mean squared error (paper, section 2.3): mean over the dims, times
@@ -102,14 +102,13 @@ def fit(
         say(f"{label}: {idle}: a batch of {recipe.batch_size} windows has {parts} parts")
     waits = f"{label}: the same training runs in process %s, wait for it"
     lock = processes.locked(path.with_suffix(".lock"), lambda other: say(waits % other))
-    if distributed.rank():
-        lock = nullcontext()  # the first process holds it for all
-    with lock, processes.asked_to_end() as asked:
+    # the first process holds it for all
+    with nullcontext() if distributed.rank() else lock, processes.asked_to_end() as asked:
         optimizers = optim.make(model.groups(), recipe)
         step, history, losses, best = _resume(path, model, optimizers)
         if step:
             say(f"{label}: resumed at step {step}")
-        freeze(model, not recipe.trains_network)
+        freeze(model, not isinstance(recipe, Recipe))
         began, began_at, saved = time.monotonic(), step, time.monotonic()
         while step < recipe.steps:
             model.train()
@@ -133,8 +132,8 @@ def fit(
             threads.run(lambda step: step(), [optimizer.step for optimizer in optimizers])
             step += 1
             if step % recipe.eval_every == 0 or step == recipe.steps:
-                r2 = evaluate.scores(model, distributed.share(sessions), "valid", windows)
-                r2 = [*chain.from_iterable(distributed.gather([*r2.values()]))]
+                scores = evaluate.scores(model, distributed.share(sessions), "valid", windows)
+                r2 = [*chain.from_iterable(distributed.gather([*scores.values()]))]
                 row = {"loss": np.mean(losses), "valid_r2": np.nanmean(r2)}
                 history.append({"step": step} | {k: round(float(v), 4) for k, v in row.items()})
                 values = np.nan_to_num([row["valid_r2"] for row in history], nan=-np.inf)

@@ -61,8 +61,8 @@ def _moved(recording: Recording, times: np.ndarray) -> Recording:
     """The recording with its spikes at `times` (S,); one that would leave the domain stays."""
     times = np.where(contains(recording.domain, times), times, recording.spike_times)
     order = np.argsort(times, kind="stable")
-    moved = {"spike_times": times[order], "spike_units": np.asarray(recording.spike_units)[order]}
-    return replace(recording, **moved)
+    units = np.asarray(recording.spike_units)[order]
+    return replace(recording, spike_times=times[order], spike_units=units)
 
 
 class WithoutDelimiters(Decoder):  # units get no START and END tokens
@@ -91,6 +91,7 @@ class SinusoidalTime(nn.Module):
         super().__init__()
         ends = math.log10(T_MIN), math.log10(T_MAX)
         period = torch.logspace(*ends, dim // 2, dtype=torch.float64)
+        self.omega: Tensor
         self.register_buffer("omega", (2 * math.pi / period).float())
 
     def forward(self, times: Tensor) -> Tensor:  # (..., T) seconds -> (..., T, D)
@@ -103,6 +104,7 @@ class Sinusoidal(POYO):  # time is added to tokens, latents and queries; nothing
         super().__init__(**options)
         self.rotary_emb = SinusoidalTime(self.readout.in_features)
         still = torch.ones(1, HEAD // 4, dtype=torch.complex64)  # no turn, at any number of times
+        self.still: Tensor
         self.register_buffer("still", still, persistent=False)
 
     def token_keys_values(self, unit_index: Tensor, token_type: Tensor) -> Tensor:

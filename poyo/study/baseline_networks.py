@@ -40,7 +40,7 @@ class MLP(Baseline):  # two hidden layers on the flattened bins around a moment,
     def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
         super().__init__(seen, config, params, outputs)
         self.pad, width = round(params.reach / params.bin), config.width
-        layers = [nn.Linear((2 * self.pad + 1) * seen.shape[-1], width)]
+        layers: list[nn.Module] = [nn.Linear((2 * self.pad + 1) * seen.shape[-1], width)]
         for size in (width, outputs):
             layers += nn.ReLU(), Dropout(config.dropout), nn.Linear(width, size)
         self.net = nn.Sequential(*layers)
@@ -97,7 +97,7 @@ class NDT(NDTSupervised):  # trained to tell log-rates of masked bins (Ye & Pand
 
     def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
         super().__init__(seen, config, params, outputs=seen.shape[-1])
-        self.readout[-1].bias.data.copy_(self.resting)
+        [*self.readout.parameters()][-1].data.copy_(self.resting)  # its bias
 
     def loss(self, counts, target, weight, generator, progress) -> Tensor:
         """Poisson likelihood of hidden bins, most zeroed, the others from another time."""
@@ -176,7 +176,7 @@ class LFADS(Baseline):
         # Coordinated dropout (Keshtkaran & Pandarinath 2019): what was dropped is to be explained,
         # so that no spike can be passed through.
         drop = torch.rand(counts.shape, generator=generator) < self.dropped
-        sampled, divergence = [], 0.0
+        sampled, divergence = [], torch.zeros(())
         for both in self.infer(self.standard(counts) * ~drop / (1 - self.dropped)):
             mean, logvar = both.chunk(2, -1)
             noise = torch.randn(mean.shape, generator=generator)

@@ -24,7 +24,7 @@ from .profile import Baselines, Grid, LFADSNetwork, Network, RandomSearch, Wiene
 
 CHUNK = 32, 1000  # windows that are decoded, and that are counted, at once
 _building = threading.Lock()  # torch draws first weights from one generator for all threads
-Both = tuple[Decoded, Decoded]  # the validation and the test samples
+Both = tuple[Decoded, ...]  # the validation and the test samples
 
 
 def counted(session: Session, starts: np.ndarray, bins: int, width: float) -> Tensor:
@@ -114,7 +114,7 @@ def _section(method: str, params: Baselines) -> Grid | RandomSearch:
 def configurations(method: str, params: Baselines, seed: int) -> tuple[Network, ...]:
     """What a search tries: the grid of params, for LFADS random draws from its ranges."""
     section = _section(method, params)
-    if method != "lfads":
+    if isinstance(section, Grid):
         return section.tried
     rng = np.random.default_rng((seed, 6))  # "Auto": a search over what its result hangs on
     drawn = []
@@ -160,9 +160,9 @@ def _trained(method, session, config, params: Baselines, windows: Windows, seed:
     for step in range(steps):
         _, starts = stream.batch(step, params.batch_size)
         counts, asked = windowed(network, session, starts, windows), middle[:: network.every]
-        known = behaviour(starts[:, None] + asked) if network.supervised else (None, None)
+        target, weight = behaviour(starts[:, None] + asked) if network.supervised else (None, None)
         with seeded((seed, 7, step), counts.device):
-            loss = network.loss(counts, *known, generator, step / steps)
+            loss = network.loss(counts, target, weight, generator, step / steps)
         adamw.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(weights, 1.0)
@@ -231,7 +231,7 @@ def stitched(network: Baseline, session, split: str, rows, windows, lags=(0,)) -
     bins, times = round(windows.length / network.bin), np.asarray(session.times[rows])
     starts = covering(fitting(session, split, windows), windows)
     shifted = [(np.arange(bins) + lag).clip(0, bins - 1) for lag in lags]
-    total, count = None, np.zeros((len(rows), 1))
+    total, count = np.zeros((len(rows), 0)), np.zeros((len(rows), 1))
     for part in np.array_split(starts, -(-len(starts) // CHUNK[0])):
         outputs = network(windowed(network, session, part, windows)).double().numpy()
         outputs = np.concatenate([outputs[:, at] for at in shifted], axis=2)
@@ -241,7 +241,7 @@ def stitched(network: Baseline, session, split: str, rows, windows, lags=(0,)) -
             place = ((times[lo:hi] - start) / network.bin - 0.5).clip(0, bins - 1)
             left = place.astype(int).clip(0, bins - 2)
             share = (place - left)[:, None]
-            total = np.zeros((len(rows), y.shape[1])) if total is None else total
+            total = total if total.size else np.zeros((len(rows), y.shape[1]))
             total[lo:hi] += y[left] * (1 - share) + y[left + 1] * share
             count[lo:hi] += 1
     return total / count

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -162,10 +163,10 @@ class Pair:
     def their_decode(self) -> Tensor:
         return self.theirs(**self.inputs)
 
-    def gradients(self) -> None:
-        train.gradients(self.ours, self.part, self.n, (0,))
+    def gradients(self) -> float:
+        return train.gradients(self.ours, self.part, self.n, (0,))
 
-    def their_gradients(self) -> None:
+    def their_gradients(self):
         self.theirs.zero_grad()
         error = (self.theirs(**self.inputs) - self.batch["target"]).square().mean(-1)
         ((error * self.batch["weight"]).sum() / self.batch["weight"].sum()).backward()
@@ -173,7 +174,7 @@ class Pair:
     def needs(self, n: int = 8) -> tuple[float, float, float]:
         """What ours needs for a window, of n: operations of forward and backward, bytes written
         and read again between the two, operations of forward alone."""
-        held = []  # memory, which tensors may share
+        held: Any = []  # memory, which tensors may share
         with FlopCounterMode(display=False) as counter:
             with saved_tensors_hooks(lambda x: held.append(x.untyped_storage()) or x, lambda x: x):
                 out = self.ours(**self.part(slice(n)))
@@ -196,7 +197,7 @@ def their_batches(folder: Path, tokenizer: models.POYO, kept: Kept) -> Iterator[
     more = {"window_length": tokenizer.sequence_length, "generator": torch.Generator()}
     sampler = samplers.RandomFixedWindowSampler(sampling_intervals=domains, **more)
     more = {"sampler": sampler, "collate_fn": batching.collate, "drop_last": True}
-    loader = torch.utils.data.DataLoader(dataset, BATCH, **more)
+    loader = torch.utils.data.DataLoader[Batch](dataset, BATCH, **more)
     while len(loader):  # else it would look for a batch for ever
         yield from loader
 
@@ -212,11 +213,11 @@ def files_to_batches(machine: Machine, windows: Windows, kept: Kept, count: int)
         ours = batches(decoder, recordings, kept=kept)
         theirs = their_batches(Path(folder), Pair(decoder).theirs, kept)
         batch = next(ours)
-        rates = BATCH * machine.in_turn(ours.__next__, theirs.__next__)
+        us, them = BATCH * machine.in_turn(ours.__next__, theirs.__next__)
     size = f"{batch['input_mask'].sum() / BATCH:.0f} tokens"
     moved = 2 * sum(x.nbytes for x in batch.values()) / BATCH  # written and read
     floor = 1 / machine.floor(moved=moved)
-    return line("files to batches", size, *rates, "windows/s", floor=floor)
+    return line("files to batches", size, us, them, "windows/s", floor=floor)
 
 
 def large_corpus(machine: Machine, windows: Windows, kept: Kept, few: int, many: int, spikes):
@@ -233,12 +234,12 @@ def large_corpus(machine: Machine, windows: Windows, kept: Kept, few: int, many:
         large, small = (batches(decoder, recordings[:n], kept=kept) for n in (many, few))
         next(large), next(small)
         start = resident() - before
-        rates = BATCH * machine.in_turn(large.__next__, small.__next__)
+        us, them = BATCH * machine.in_turn(large.__next__, small.__next__)
         end = resident() - before
     for i, kind in enumerate(("in all", "without mapped pages of the files")):
         print(f"memory, {kind}: {start[i]:.2f} GiB opened, {end[i]:.2f} at the end")
     size, against = f"{many * len(one.spike_times) / 1e6:.3g} M spikes", f"ours, {few} sessions"
-    return line(f"corpus of {many} sessions", size, *rates, "windows/s", against=against)
+    return line(f"corpus of {many} sessions", size, us, them, "windows/s", against=against)
 
 
 def packet(recording: Recording, begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
@@ -272,9 +273,9 @@ def updates(machine: Machine, decoder: Decoder, recording: Recording, size: str)
         stream.decode(now)
     floor, note = 1e3 * machine.floor(counter.get_total_flops()), "reference: its forward pass"
     more = {"floor": floor, "less": True, "note": note}
-    took = 1e3 * np.array(took[: len(took) // 8 * 8]).T.reshape(2, 8, -1)  # ms, 8 stretches
-    kinds = {"update, median": 50, "update, 99th percentile": 99}
-    return [line(k, size, *np.percentile(took, p, axis=2), "ms", **more) for k, p in kinds.items()]
+    ms = 1e3 * np.array(took[: len(took) // 8 * 8]).T.reshape(2, 8, -1)  # 8 stretches
+    kinds = zip(("update, median", "update, 99th percentile"), np.percentile(ms, [50, 99], axis=2))
+    return [line(k, size, us, them, "ms", **more) for k, (us, them) in kinds]
 
 
 def long_stream(decoder: Decoder, recording: Recording, seconds: int) -> pd.DataFrame:
@@ -299,15 +300,15 @@ def decoding_and_step(machine: Machine, windows: Windows, recipe: Recipe, size: 
     operations, saved, forward = pair.needs()
     pair.ours.eval(), pair.theirs.eval()
     torch.testing.assert_close(pair.decode(), pair.their_decode(), atol=1e-5, rtol=0)
-    rates = BATCH * machine.in_turn(pair.decode, pair.their_decode)
-    lines = [line("decoding", size, *rates, "windows/s", floor=1 / machine.floor(forward))]
+    us, them = BATCH * machine.in_turn(pair.decode, pair.their_decode)
+    lines = [line("decoding", size, us, them, "windows/s", floor=1 / machine.floor(forward))]
     both = pair.ours.train(), pair.theirs.train()
     (ours,), (theirs,) = (optim.make(m.groups(), replace(recipe, lr=1e-5)) for m in both)
-    rates = BATCH * machine.in_turn(
+    us, them = BATCH * machine.in_turn(
         lambda: (pair.gradients(), ours.step()), lambda: (pair.their_gradients(), theirs.step())
     )
-    more = {"floor": 1 / machine.floor(operations, saved)}
-    return [*lines, line("training step", size, *rates, "windows/s", **more)]
+    floor = 1 / machine.floor(operations, saved)
+    return [*lines, line("training step", size, us, them, "windows/s", floor=floor)]
 
 
 def curve(decoder: Decoder, recordings, recipe: EmbeddingRecipe, seed: int, label: str):

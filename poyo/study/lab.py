@@ -5,7 +5,7 @@ does for a new day or a new animal, by the number of labelled trials. Not for: r
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from .. import adapt, tokens, train
 from .. import official as checkpoints
-from ..config import EmbeddingRecipe, Windows
+from ..config import EmbeddingRecipe, Plateau, Windows
 from ..data.intervals import subtract
 from ..data.recording import CO, Recording, RecordingError, require
 from ..data.simulate import simulate
@@ -48,7 +48,7 @@ class How(NamedTuple):
 def simulated(units: tuple[int, int], minutes: float, seed: int) -> list[Recording]:
     """A small laboratory: four days of one animal and one of another."""
     days = [*(("sim-a", day) for day in range(1, 5)), ("sim-b", 1)]
-    rest = {"task": CO, "units": units, "seed": seed, "minutes": minutes}
+    rest: dict[str, Any] = {"task": CO, "units": units, "seed": seed, "minutes": minutes}
     return [simulate(animal=animal, day=day, **rest) for animal, day in days]
 
 
@@ -56,8 +56,8 @@ def shortened(recipes: Lab, share: float) -> Lab:
     """The recipes with a share of their steps, and of their budgets; unit identification, which is
     short as it is, keeps all."""
 
-    def less(recipe: EmbeddingRecipe) -> EmbeddingRecipe:
-        counts = {key: getattr(recipe, key, None) for key in ("steps", "budget")}
+    def less(recipe: EmbeddingRecipe) -> Any:
+        counts: dict[str, Any] = {key: getattr(recipe, key, None) for key in ("steps", "budget")}
         counts = {key: max(1, round(share * n)) for key, n in counts.items() if n}
         return replace(recipe, eval_every=min(recipe.eval_every, counts["steps"]), **counts)
 
@@ -69,8 +69,8 @@ def limited(recipes: Lab, budgets: dict[str, int]) -> Lab:
     """The recipes with other budgets, which the first round does not exceed, either; unit
     identification, which has one round, with so many steps."""
 
-    def within(recipe: EmbeddingRecipe, budget: int) -> EmbeddingRecipe:
-        if not hasattr(recipe, "budget"):
+    def within(recipe: EmbeddingRecipe, budget: int) -> Any:
+        if not isinstance(recipe, Plateau):
             return replace(recipe, steps=budget)
         return replace(recipe, steps=min(recipe.steps, budget), budget=budget)
 
@@ -126,7 +126,7 @@ def from_scratch(recording: Recording, how: How, *, seed: int, where: str = "") 
     return decoder
 
 
-def labelled(recording: Recording, n: int | str, length: float, seed: int) -> Recording:
+def labelled(recording: Recording, n: int | Literal["all"], length: float, seed: int) -> Recording:
     """The recording with n labelled trials in all, one in five (at least one) of them to validate;
     "all" leaves it as it was. length: of a window, s. RecordingError where there are fewer."""
     if n == "all":
@@ -386,9 +386,8 @@ def panels(rows: pd.DataFrame, sessions: list[str], trials: list) -> Figure:
     for ax in axes.flat[max(0, len(sessions) - columns) : len(sessions)]:  # none below
         ax.set_xlabel("labelled trials")
         ax.tick_params(labelbottom=True)
-    names = {}
-    for ax in axes.flat:
-        names |= {label: line for line, label in zip(*ax.get_legend_handles_labels())}
+    pairs = [pair for ax in axes.flat for pair in zip(*ax.get_legend_handles_labels())]
+    names = {label: line for line, label in pairs}
     fig.legend(names.values(), names.keys(), loc="outside lower center", ncols=2)
     return fig
 

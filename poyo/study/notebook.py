@@ -27,7 +27,7 @@ from ..config import ConfigError, check_name, read_yaml
 from .profile import check_clone
 
 # jsonschema, by which nbformat checks a page, would build this grammar of addresses, for seconds
-sys.modules.setdefault("rfc3987_syntax", None)
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type] # it may be none
 
 MAX_BYTES = 300_000  # a larger page is slow to open on GitHub, and all its versions stay in git
 METADATA = {  # forced: a source names no kernel, and a page does not tell whose Python ran it

@@ -18,15 +18,15 @@ KNOWN = ("sim-c", CO), ("sim-c", RT), ("sim-m", CO), ("sim-m", RT), ("sim-j", CO
 NEW_DAY, NEW_ANIMAL = (("sim-m", RT),), (("sim-t", CO), ("sim-t", RT))
 
 
-def how(setup: Evidence, recipes: Lab, *rest, **budgets: int) -> lab.How:
+def how(setup: Evidence, recipes: Lab, windows, wiener, baselines, **budgets: int) -> lab.How:
     """What a replicate is trained with: the recipes of a laboratory with what `setup` says
-    otherwise. rest: of `lab.How`; budgets: gradient steps by recipe, instead of those of `setup`.
-    """
+    otherwise. windows, wiener, baselines: of `lab.How`; budgets: gradient steps by recipe, instead
+    of those of `setup`."""
     recipes = lab.limited(recipes, setup.budgets | budgets)
-    changed = {name: {"batch_size": size} for name, size in setup.batch_sizes.items()}
-    changed["finetune"]["lr"] = setup.finetune_lr
-    changed = {name: replace(getattr(recipes, name), **keys) for name, keys in changed.items()}
-    return lab.How(setup.size, *rest, replace(recipes, **changed))
+    sizes = setup.batch_sizes.items()
+    changed = {name: replace(getattr(recipes, name), batch_size=size) for name, size in sizes}
+    changed["finetune"] = replace(changed["finetune"], lr=setup.finetune_lr)
+    return lab.How(setup.size, windows, wiener, baselines, replace(recipes, **changed))
 
 
 def plan(seed: int, setup: Evidence) -> dict[str, list[dict]]:

@@ -151,7 +151,8 @@ class Training:
             model.set_dropout(0.0, 0.0, 0.0)
             with _precision(half):
                 loss = train.gradients(model, self.cut(0), self.recipe.batch_size, (0,))
-            found.append((loss, torch.cat([p.grad.flatten().cpu() for p in model.parameters()])))
+            grads = [p.grad.flatten().cpu() for p in model.parameters() if p.grad is not None]
+            found.append((loss, torch.cat(grads)))
         (right, exact), (loss, gradient) = found
         return abs(loss / right - 1), float((gradient - exact).norm() / exact.norm())
 
@@ -205,7 +206,7 @@ def shown(value: float) -> str:
 
 def table(measured: pd.DataFrame, name: str) -> str:
     """Write figures/tables/scale.md, a column per machine, and return it."""
-    rows = {}
+    rows: dict = {}
     for one in measured.itertuples():
         row = rows.setdefault((one.what, one.of), dict.fromkeys(measured.machine.unique(), ""))
         row[one.machine] = f"{shown(one.value)} {one.unit if isinstance(one.unit, str) else ''}"
