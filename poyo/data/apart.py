@@ -15,14 +15,15 @@ from .recording import RecordingError
 
 LIMIT = 300.0  # s for one file
 _START = "import sys; sys.path[:] = {!r}; from poyo.data import apart; apart.serve()"
-_lock, _workers = threading.Lock(), {}  # process id -> its worker: it is not shared after a fork
+_lock = threading.Lock()
+_workers: dict[int, Any] = {}  # process id -> its worker: it is not shared after a fork
 
 
 def run(function: Callable, path: Path, *arguments) -> Any:
     """function(path, *arguments) in the other process; its warnings are given here. Raises
     RecordingError with what the function raised, or where the process died."""
     with _lock:
-        worker = _workers.get(os.getpid())
+        worker: Any = _workers.get(os.getpid())
         if worker is None or worker.poll() is not None:
             command, pipe = [sys.executable, "-c", _START.format(sys.path)], subprocess.PIPE
             worker = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
@@ -51,10 +52,10 @@ def run(function: Callable, path: Path, *arguments) -> Any:
 
 def serve() -> None:
     """The other process: it answers until nobody can ask any more."""
-    answers = os.fdopen(os.dup(1), "wb")
+    asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
-    while sys.stdin.buffer.peek(1):
-        here, function, *arguments = pickle.load(sys.stdin.buffer)
+    while asked.peek(1):
+        here, function, *arguments = pickle.load(asked)
         found = error = None
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -24,7 +24,7 @@ def load(path: Path) -> Any:
     with naming(path):
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False)
-        content = tree(path) if path.suffix == ".mat" else np.load(path, allow_pickle=False)
+        content: Any = tree(path) if path.suffix == ".mat" else np.load(path, allow_pickle=False)
         if path.suffix == ".npz":
             size = sum(part.file_size for part in content.zip.infolist()) / 2**30
             what = f"it unpacks to {size:.3g} GiB; leave out what is not needed"
@@ -59,7 +59,7 @@ def contents(content: Content, path: Path, names: dict[str, str], target: str) -
     ids = None if ids is None else np.ravel(ids).astype(str).tolist()
     if not bins:
         times = column(found["spike_times"], f"{path}: spike_times")
-        given = {"spikes": (times, np.ravel(found["spike_units"]))}
+        given: dict[str, Any] = {"spikes": (times, np.ravel(found["spike_units"]))}
         if ids is not None:  # then units count the rows of it
             rows = given["spikes"][1]
             whole = rows.dtype.kind in "fiu" and (rows % 1 == 0).all()

@@ -24,7 +24,7 @@ class Series(NamedTuple):
     when it is called where the format allows it. columns: what the D are called."""
 
     shape: tuple[int, ...]
-    load: Callable[[], tuple[np.ndarray, np.ndarray]]
+    load: Callable[..., tuple[np.ndarray, np.ndarray]]
     unit: str = ""
     columns: Sequence[str] = ()
 
@@ -54,14 +54,14 @@ class Contents:
         require(len(times) > 0, f"{self.path}: {name} has no sample")
         times, values = np.asarray(times, np.float64), varying(values, f"{self.path}: {name}")
         step = step_of(times)
-        ids = self.unit_ids
+        ids: Sequence[str] | np.ndarray | None = self.unit_ids
         if self.bins is not None:
             # only its spikes are taken: the target has a clock of its own
             still = np.zeros(len(self.bins[1]))
             one = Recording.from_binned(*self.bins, still, session_id=session_id, seed=seed)
             spikes, rows, domain = one.spike_times, one.spike_units, one.domain
             ids = one.unit_ids if ids is None else ids
-        else:
+        elif self.spikes is not None:
             (spikes, rows), domain = self.spikes, covered(times, 1e-9, max(step, GAP))
         if self.heard is not None:
             domain = subtract(domain, subtract(domain, self.heard))

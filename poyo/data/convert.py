@@ -40,15 +40,15 @@ def flint(path: Path) -> Recording:
     The hand's velocity (T, 2) in m/s at 100 Hz, within trials only: a trial runs from its first
     sample to its last, and the domain is the trials. 70/10/20 of them train/valid/test."""
     trials = loadmat(path)["Subject"].flat[0]["Trial"].ravel()
-    times, velocity, spikes, rows = [], [], [], []
+    times, velocity, each, units = [], [], [], []
     for trial in trials:
         times.append(trial["Time"][:, 0].astype(np.float64))
         velocity.append(trial["HandVel"][:, :2])
         for unit, neuron in enumerate(trial["Neuron"].ravel()):
-            spikes.append(neuron["Spike"].ravel().astype(np.float64))
-            rows.append(np.full(len(spikes[-1]), unit))
+            each.append(neuron["Spike"].ravel().astype(np.float64))
+            units.append(np.full(len(each[-1]), unit))
     spans = np.array([(some.min(), some.max()) for some in times])
-    spikes, rows = np.concatenate(spikes), np.concatenate(rows)
+    spikes, rows = np.concatenate(each), np.concatenate(units)
     order = np.argsort(spikes, kind="stable")
     return Recording(
         session_id=f"monkey_c_{path.stem.rpartition('_')[2]}_reaching", subject="monkey_c",

@@ -2,6 +2,7 @@
 `sources.load_corpus` reads it, so that training does not depend on how simulation works."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -39,7 +40,7 @@ def build(
     paths = []
     if corpus == "simulated":
         for role, animal, flavour, task in SIMULATED:
-            who = {"animal": animal, "task": task, "flavour": flavour, "units": units}
+            who = dict[str, Any](animal=animal, task=task, flavour=flavour, units=units)
             which, length = range(1, 1 + days), minutes
             if role != "pretrain":  # later days; the benchmark has one recording of each task
                 n = 1 if flavour == "nlb" else held_out_days

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -58,14 +58,14 @@ def scan(
     Left out: what cannot be read; what has another target, or of other dimensions, than most; and
     what a linear filter finds nothing in, unless its session id is in `keep`. RecordingError where
     nothing is left, or where two files are one session."""
-    folder, found, rows, reasons = Path(folder), {}, {}, {}
+    folder, found, rows, reasons = Path(folder), {}, dict[str, dict[str, Any]](), {}
     for path in _candidates(folder):
         rows[path.name] = {"session": path.stem, "date": date_of(path.stem), "notes": []}
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 one = read(path, target=target, unit=unit, names=names, seed=seed)
-            letters = re.match("[A-Za-z]*", path.stem)[0]
+            letters = re.findall("^[A-Za-z]*", path.stem)[0]
             subject = letters if letters and one.subject == "unknown" else one.subject
             readout = readout_of(one)
             one = replace(one, target=readout.target, subject=subject)

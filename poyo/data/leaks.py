@@ -33,8 +33,8 @@ def check(
     """Raise RecordingError with every leak, but those of pairs that are accepted: "a=b", two
     session ids in any order, or "all"."""
     known = {accept} if isinstance(accept, str) else set(accept)
-    found = [] if "all" in known else _findings(pretrain, held_out)
-    found = [(f"{a}={b}", line) for (a, b), line in found if not known & {f"{a}={b}", f"{b}={a}"}]
+    every = [] if "all" in known else _findings(pretrain, held_out)
+    found = [(f"{a}={b}", line) for (a, b), line in every if not known & {f"{a}={b}", f"{b}={a}"}]
     cure = "Leave one of each two out, or say that it is meant to be"
     told = "\n".join(["recordings share spikes:", *(line for _, line in found), cure])
     require(not found, f"{told}: accept={[pair for pair, _ in found]}")

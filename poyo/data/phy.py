@@ -27,10 +27,10 @@ def contents(folder: Path, names: dict[str, str], target: str) -> Contents:
     spikes = np.isin(clusters, kept)
     seconds = samples[spikes] / _sample_rate(folder / "params.py")
     beside = [folder / f"behavior{suffix}" for suffix in (".npz", ".mat")]
-    path = next((path for path in beside if path.exists()), None)
+    there = [path for path in beside if path.exists()]
     cure = "save the times (T,) in s and the array to decode there, and trials (n, 2) if any"
-    require(path is not None, f"{folder} has no behavior.npz and no behavior.mat; {cure}")
-    content = arrays.load(path)
+    require(there, f"{folder} has no behavior.npz and no behavior.mat; {cure}")
+    content = arrays.load(there[0])
     if all(one in channel for one in kept):
         ids = by_channel(f"ch{channel[one]}" for one in kept)
     else:
@@ -39,7 +39,7 @@ def contents(folder: Path, names: dict[str, str], target: str) -> Contents:
         path=folder,
         spikes=in_order(seconds, np.searchsorted(kept, clusters[spikes])),
         unit_ids=ids,
-        **arrays.behaviour(content, path, names, target),
+        **arrays.behaviour(content, there[0], names, target),
     )
 
 
@@ -60,8 +60,7 @@ def _sample_rate(path: Path) -> float:
     require(path.exists(), f"{path} is not there; it says `sample_rate = 30000.`, in Hz")
     try:
         for line in ast.parse(path.read_text()).body:
-            named = isinstance(line, ast.Assign) and getattr(line.targets[0], "id", "")
-            if named == "sample_rate":
+            if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "sample_rate":
                 return float(ast.literal_eval(line.value))
     except (SyntaxError, ValueError, TypeError) as error:
         cure = "write sample_rate as a number, in Hz"

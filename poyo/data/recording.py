@@ -37,7 +37,7 @@ class RecordingError(ValueError):
     """The data is not a usable recording; the message names what is wrong and the cure."""
 
 
-def require(fine: bool, message: str) -> None:
+def require(fine: object, message: str) -> None:
     """Raise RecordingError with `message` unless all is fine."""
     if not fine:
         raise RecordingError(message)
@@ -269,7 +269,7 @@ class Recording:
         found = f"only {len(steps) + 1} different times for {len(spike_times)} spikes"
         require(not coarse or len(spike_times) < 100, f"{where}: {found}; {cure}")
         if domain is None:
-            domain = times[0], times[-1] + 1e-9
+            domain = np.array([times[0], times[-1] + 1e-9])
         domain, spans = check_spans(domain, f"{where}: the domain"), {}
         if trials is not None:
             spans = {"trials": check_spans(trials, f"{where}: trials")}

@@ -6,7 +6,7 @@ replaced from day to day), the day (which of them are heard, new trials).
 Not for: the movement itself (`behaviour`), or which animals and days make a corpus (`corpus`)."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +97,7 @@ class Flavour:
     # units of the benchmark fire at 3-4 Hz, Churchland's threshold crossings at 40 (many tokens)
     rate: float = 1.0
     series: str = "cursor"  # what the behaviour is called
-    tasks: dict[str, tuple[Callable[[Behaviour, float], None], dict[str, float]]]
+    tasks: Mapping[str, tuple[Callable[[Behaviour, float], None], dict[str, float]]]
 
 
 MOTOR, SENSORY = {"M1": 0.6, "PMd": 0.4}, {"M1": 0.7, "S1": 0.3}
