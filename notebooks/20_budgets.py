@@ -131,4 +131,4 @@ Markdown("\n".join(lines))
 # population of trainings. One session says what a budget does, not by how much in general; that
 # stays open.
 #
-# Next: [07_scaling](07_scaling.ipynb) asks what POYO makes of more steps, sessions and labels.
+# Next: [21_unlike](21_unlike.ipynb) makes new animals less and less like those that are known.

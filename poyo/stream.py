@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 
+from .data.recording import COARSE
 from .decoder import Decoder
 from .model import POYO
 from .tokens import END, SPIKE, START
@@ -22,7 +23,6 @@ from .vocabulary import VocabularyError
 # spikes that may wait, and that a window may have, two minutes of 100 units: neither a pause nor
 # noise must fill the memory
 MOST = 2**18
-COARSE = 1e-3  # s between neighbouring numbers: spike times must not be coarser
 SPIKES = np.dtype([("time", np.float64), ("unit", np.int64)])
 
 

@@ -142,8 +142,7 @@ def fit(
                 losses = []
                 _report(label, history[-1], recipe, began, began_at)
             # of several processes one may be asked before the others: all stop after the same step
-            together = distributed.size() > 1
-            ends = [*chain(*distributed.gather([*asked]))] if together else asked
+            ends = [*chain(*distributed.gather([*asked]))]
             if time.monotonic() - saved > SAVE_EVERY or step == recipe.steps or ends:
                 state = {"step": step, "history": history, "losses": losses, "best": best}
                 states = {
