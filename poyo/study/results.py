@@ -66,15 +66,6 @@ NAMES = {  # of these methods, for readers
     SHIFTED: "finetuned after shifted spikes",
 }
 TESTED = {c: f"{where}: {NAMES[a]} minus {NAMES[b]}" for c, (where, a, b) in PRIMARY.items()}
-EXPLORED = {  # the other claims: what is measured, a difference of test R² if nothing else is said
-    "any source": "known sessions of the other sources: POYO-1 minus Wiener filter",
-    "more sources": "held-out sessions: finetuned POYO-1 minus finetuned POYO-mp",
-    "finetune > unit id": "held-out sessions: finetuned POYO-mp minus unit identification",
-    "few steps": "best validation R² within 200 steps, minus 0.9 of the finetuned one's",
-    "other task helps": "known random-target sessions: POYO-mp minus a model of these alone",
-    "deeper": "known sessions: the largest model minus the smallest",
-    "sessions cluster": "share whose nearest neighbour has their animal and task, minus chance",
-}
 
 
 class Estimate(NamedTuple):
