@@ -106,7 +106,8 @@ plt.show()
 # an END token at the window's edges, so that a unit which says nothing is still known to be there.
 #
 # A **decoder** is a network together with the names of the units and sessions it knows. `adopt`
-# makes one for the new recording: the pretrained network stays, the names are the new ones.
+# makes one for the new recording: the pretrained network stays, and each new unit gets a vector
+# that is drawn at random, like those that were learned.
 
 # %%
 pretrained = Decoder.load(ROOT / f"runs/pretrain/poyo_mp/decoder-{seed}.pt")
@@ -128,7 +129,7 @@ assert n == spikes + 2 * units
 # identification**. They are learned from the session's train trials.
 
 # %%
-learned = sum(p.numel() for p in decoder.model.groups()["embeddings"])
+learned = sum(p[1:].numel() for p in decoder.model.groups()["embeddings"])  # row 0: no unit
 total = sum(p.numel() for p in decoder.model.parameters())
 print(
     f"the network saw {len(pretrained.sessions) - 1} sessions, {len(pretrained.units) - 1} units"

@@ -246,7 +246,13 @@ cortex
 
 # %% [markdown]
 # *Median over sessions, in brackets the 10th and 90th percentile. Columns that begin with "real"
-# are recordings. "R² lost" is what the Wiener filter of one day loses on a day that much later.
+# are recordings; where there is one session, the three numbers are the same. Fano factor: the
+# variance of spike counts over their mean, where the animal is slow and where it is fast.
+# Dimensions: in how many directions the units vary together (participation ratio). "R² lost" is
+# what the Wiener filter of one day loses on a day that much later: much more in the real
+# recordings than here, so simulated days are more alike than real ones, and results on new days
+# come easier here than in life. ([17_cortex](17_cortex.ipynb) says why the real loss does not grow
+# with the days between.)
 # The simulated animals of this table were used to choose methods, and appear in no result.*
 #
 # ## What we found

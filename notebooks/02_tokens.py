@@ -293,8 +293,7 @@ plt.show()
 #
 # In training a window may lose some of its units, with all their tokens, so that the network does
 # not lean on a few good neurons and sees populations of several sizes. How many units may stay is
-# drawn from a triangle: `unit_dropout` gives the fewest, the most likely and the most. (The
-# reference code draws by rejection in a way that flattens the triangle; so does this package.) A
+# drawn from a triangle: `unit_dropout` gives the fewest, the most likely and the most. A
 # session with fewer units than are drawn keeps them all. In small sessions this is nearly always
 # so, as the shares printed below show.
 

@@ -165,7 +165,10 @@ print(f"{int(batch['input_mask'].sum(1).max())} tokens at most, always {L} laten
 # \sin \omega_i t & \cos \omega_i t \end{pmatrix}, \qquad \omega_i = 2\pi / T_i.$$
 #
 # Each head has 64 numbers, 32 pairs. Half of the pairs turn, pair $i$ with a **period** $T_i$ of
-# its own; the other half do not turn ($\omega_i = 0$) and match whatever the times are.
+# its own; the other half do not turn ($\omega_i = 0$) and match whatever the times are: by these a
+# latent can ask for a kind of unit at any time, by the others for a time. The longest and the
+# shortest period are the authors'; periods of less than a few milliseconds can hardly say anything
+# of spikes.
 
 # %%
 periods = 2 * np.pi / model.rotary_emb.omega.numpy()[: HEAD // 4].astype(float)
@@ -208,13 +211,13 @@ assert error < 0.1 < change
 print("only one of them shifted: they change")
 
 # %% [markdown]
-# The bound is not zero because times are stored with 24 bits. At a period of 0.1 ms one second is
-# ten thousand turns, and the last bit of the time is a visible angle.
-#
 # **Values turn as well**, in the encoder and among the latents, and this is particular to POYO. A
-# gathered value is turned back by the time of the one who gathers it. So what arrives is expressed
-# relative to the latent's own time: "a spike of this kind, 40 ms before me", not "at 0.46 s". The
-# decoder turns only queries and keys.
+# spike at 0.46 s turns its value by 0.46. A latent at 0.50 s turns what it has gathered back by
+# 0.50. What is left is a turn by -0.04: "a spike of this kind, 40 ms before me", not "at 0.46 s".
+# A latent at 0.20 s gets the same from a spike at 0.16 s. The decoder turns only queries and keys.
+#
+# (Both checks, above and below, hold up to a small error: times are stored with 24 bits, at a
+# period of 0.1 ms one second is ten thousand turns, and so the last bit is a visible angle.)
 
 # %%
 turn = model.rotary_emb
@@ -246,7 +249,7 @@ print("attend is the formula above")
 #
 # If attention only sees differences, so does everything built of it. Shift all times of a window,
 # of tokens, latents and queries, and the decoded velocity stays. Shift the tokens alone and it
-# does not.
+# changes: mostly it is the same velocity, later, as the [exercises](19_exercises.ipynb) show.
 
 
 # %%
@@ -455,7 +458,7 @@ Markdown(
     f"- The same output comes out when all times are shifted alike or tokens are shuffled. Tokens "
     f"that are 50 ms late change it by {alone:.0%} of its size.\n"
     f"- After pretraining, a latent attends to spikes around its own time, on average "
-    f"{abs(lean):.0f} ms {'before' if lean < 0 else 'after'} it."
+    f"over both heads {abs(lean):.0f} ms {'before' if lean < 0 else 'after'} it."
 )
 
 # %% [markdown]

@@ -133,7 +133,9 @@ plotting.table(levels)
 # *R² of the test trials, mean over seeds.* The first three, columns of the paper's Table 2, ask
 # increasingly hard questions: the same animal on a new day, a new animal, a new animal in a less
 # stereotyped task. The last two (NLB) change the rig: behaviour is sampled at 1 kHz, and the
-# task (a maze) or the animal is one that only `poyo_1` has been trained on.
+# task (a maze) or the animal is one that only `poyo_1` has been trained on. These sessions have
+# more minutes to learn from than those that the claims rest on, so training from scratch is a
+# stronger opponent here: do not read the claims off this table.
 #
 # ## 5.3 How fast
 #
@@ -181,7 +183,9 @@ plotting.table(
 )
 
 # %% [markdown]
-# *Test R² by number of labelled trials, mean over the sessions of a column.*
+# *Test R² by number of labelled trials, mean over the sessions of a column.* These are few
+# sessions of one species; what five trials are enough for, over several species, is in section
+# 11.5 of [11_results](11_results.ipynb).
 #
 # ## 5.5 Across tasks
 #
@@ -262,7 +266,7 @@ for (column, method), part in transfer.groupby(["column", "method"], sort=False)
     name, reference = method.split("_")[0], levels.loc[column, both].mean()
     lines.append(
         f"- **Across tasks, {column}**: a network that knows {name.upper()} alone has "
-        f"{part.r2.mean():.2f}, one of both tasks {reference:.2f}."
+        f"{part.r2.mean():.2f}, one of center-out and random-target sessions {reference:.2f}."
     )
 Markdown("\n".join(lines))
 

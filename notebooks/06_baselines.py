@@ -108,8 +108,9 @@ table = scores.pivot_table(index="method", columns="role", values="r2", sort=Fal
 plotting.table(table)
 
 # %% [markdown]
-# *R² on test trials, mean over sessions and seeds.* The Wiener filter is linear in the square
-# roots of the counts. Where the MLP or the GRU is better, a nonlinear map helps, or their narrower
+# *R² on test trials, mean over sessions and seeds. `ndt`, `eit` and `lfads` are small networks
+# like the published ones, trained for hundreds of steps instead of tens of thousands: their ranks
+# say nothing of the originals.* The Wiener filter is linear in the square roots of the counts. Where the MLP or the GRU is better, a nonlinear map helps, or their narrower
 # bins do; this page does not separate the two. None of these methods can use what other sessions
 # could have taught it: that is what pretraining is for.
 
@@ -128,9 +129,7 @@ lines = [f"- **{role}**: {r2.idxmax()} with {r2.max():.2f}; Wiener filter {r2['w
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# The last four methods are small relatives of the published ones, trained for some hundred steps;
-# the originals train for tens of thousands, so their rank here says little of them. With many
-# times the steps and the data all but the LFADS-like one come near the Wiener filter or pass it
-# ([20_budgets](20_budgets.ipynb)).
+# With many times the steps and the data, all of the last four but the LFADS-like one come near the
+# Wiener filter or pass it ([20_budgets](20_budgets.ipynb)).
 #
 # Next: [07_scaling](07_scaling.ipynb) asks what more parameters, sessions, steps and labels bring.

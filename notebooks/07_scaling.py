@@ -55,7 +55,7 @@ shared = known[known.method.isin(amounts)].pivot_table(
     index=["unit", "session"], columns="method", values="r2"
 )[amounts]
 shared = shared.dropna().groupby("unit").mean()  # sessions that all amounts have in common
-shared.round(3)
+shared.rename_axis(units.split()[-1]).round(3)
 
 # %% [markdown]
 # *Test R² by the amount of data, a row per species.*
@@ -177,7 +177,7 @@ plt.show()
 # *Left, thin: every session of the one species of the other pages (seeds averaged); thick: their
 # mean, shaded: its 95 % interval; dashed: what the authors' web page shows of two held-out
 # sessions to which POYO-1 was adapted. Right: mean over the replicates, the held-out sessions of
-# each averaged, and its 95 % interval.*
+# each averaged, and its 95 % interval; methods stand side by side so that they can be told apart.*
 
 # %%
 rows = []
@@ -220,8 +220,8 @@ if results.THIRD in amounts and results.ALL in amounts:
     lines.append(f"- The same for all sessions minus a third of them: {more}.")
 margin = results.reached(steps)
 lines.append(
-    f"- **Steps.** In {(margin >= 0).sum()} of {margin.count()} held-out sessions {frozen} steps "
-    "of unit identification reach 90 % of what finetuning has in the end, on validation."
+    f"- **Steps.** In {(margin >= 0).sum()} of {margin.count()} held-out sessions the {frozen} "
+    "steps of unit identification reach 90 % of what finetuning has in the end, on validation."
 )
 Markdown("\n".join(lines))
 

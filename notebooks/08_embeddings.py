@@ -206,6 +206,7 @@ Markdown("\n".join(lines))
 # %% [markdown]
 # A source with a single animal and a single task cannot say which of these a session's vector
 # tells. The source with several animals and both tasks can: compare "task" and "subject" above.
+# What a vector "does not tell" was not found by a linear readout; it may be in it otherwise.
 # What stays open is whether vectors learned from real recordings tell as much: of real units the
 # truth is not known.
 #
