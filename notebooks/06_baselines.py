@@ -110,9 +110,10 @@ plotting.table(table)
 # %% [markdown]
 # *R² on test trials, mean over sessions and seeds. `ndt`, `eit` and `lfads` are small networks
 # like the published ones, trained for hundreds of steps instead of tens of thousands: their ranks
-# say nothing of the originals.* The Wiener filter is linear in the square roots of the counts. Where the MLP or the GRU is better, a nonlinear map helps, or their narrower
-# bins do; this page does not separate the two. None of these methods can use what other sessions
-# could have taught it: that is what pretraining is for.
+# say nothing of the originals.* The Wiener filter is linear in the square roots of the counts.
+# Where the MLP or the GRU is better, a nonlinear map helps, or their narrower bins do; this page
+# does not separate the two. None of these methods can use what other sessions could have taught
+# it: that is what pretraining is for.
 
 # %%
 folder = ROOT / "runs/baselines"

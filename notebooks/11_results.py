@@ -109,9 +109,9 @@ plt.show()
 # random targets are shown.*
 #
 # Every method but the Wiener filter could choose from equally many configurations, on other
-# species than this one ([15_tuning](15_tuning.ipynb)). The sessions of this table have more minutes to
-# learn from than those of the claims, so that training from scratch is a stronger opponent here.
-# Is the order of the methods that of the paper?
+# species than this one ([15_tuning](15_tuning.ipynb)). The sessions of this table have more
+# minutes to learn from than those of the claims, so that training from scratch is a stronger
+# opponent here. Is the order of the methods that of the paper?
 
 # %%
 for column, part in table2.dropna(subset="paper_r2").groupby("column", sort=False):
