@@ -2,12 +2,16 @@
 
     python tests/faults.py 20    strikes so many times, each fault in turn, and prints a table
 
-A `stage` is a notebook that trains two decoders in a pool, as 04_pretrain does; a `training` is
-one of them in a process of its own. Columns: rounds; signals that met it alive; rounds that went
-on from a kept state; processes left behind; rounds that ended with the same files to the byte."""
+A `training` is one of one decoder; a `notebook` trains two in a pool, as 04_pretrain does; a
+`repro` is `dvc repro` in a copy of this repository under the smoke profile, struck while it
+simulates, pretrains, adapts, collects or renders. Ctrl-C reaches all of a terminal's processes,
+the other signals only the first. Columns: rounds; signals that met it alive; rounds that went on
+from a kept state; processes left behind; rounds that ended with the same files to the byte."""
 
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +22,8 @@ from pathlib import Path
 
 import psutil
 
+from poyo import ROOT
+from poyo.config import read_yaml
 from poyo.data.simulate import simulate
 from poyo.study import notebook
 
@@ -44,7 +50,7 @@ def one(seed):
 threads.use(2)
 threads.processes(one, [0, 1])
 """
-STAGE = """
+NOTEBOOK = """
 import sys
 from pathlib import Path
 from poyo import __main__ as command
@@ -52,7 +58,10 @@ command.ROOT = Path.cwd()
 sys.exit(command.main(["run", "one"]))
 """
 TRAINING = CELL.partition("# %%\nthreads")[0] + "one(0)\n"
-FAULTS = [(what, how) for how in ("SIGKILL", "SIGTERM") for what in ("training", "stage")]
+COMMANDS = {what: ["-c", text] for what, text in (("training", TRAINING), ("notebook", NOTEBOOK))}
+COMMANDS["repro"] = ["-m", "dvc", "repro", "collect", "render@01_data"]
+STAGES = "data", "pretrain@co", "adapt", "collect", "render@01_data"
+FAULTS = [(what, how) for how in ("SIGKILL", "SIGTERM", "SIGINT") for what in COMMANDS]
 
 
 def prepared(folder: Path) -> Path:
@@ -64,12 +73,55 @@ def prepared(folder: Path) -> Path:
     return folder
 
 
+def copied(folder: Path) -> Path:
+    """This tree with the smoke profile; nothing of its graph has run."""
+    ignored = shutil.ignore_patterns("runs", ".git", ".venv", "*.egg-info", "__pycache__", "tmp")
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    shutil.rmtree(folder / ".dvc/cache", ignore_errors=True)
+    lock = read_yaml(folder / "dvc.lock")
+    slow = {s for s in lock["stages"] if s.startswith(("real", "asked@"))}  # or not at hand
+    lock["stages"] = {stage: lock["stages"][stage] for stage in slow}
+    (folder / "dvc.lock").write_text(json.dumps(lock))
+    shutil.copy(folder / "profiles/smoke.yaml", folder / "params.yaml")
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    return folder
+
+
+def without(stage: str, finished: Path, folder: Path) -> Path:
+    """A copy of a repository whose graph has run in which one stage has not, and DVC remembers
+    nothing of it."""
+    shutil.copytree(finished, folder)
+    lock = read_yaml(folder / "dvc.lock")
+    for out in lock["stages"].pop(stage)["outs"]:
+        path = folder / out["path"]
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (folder / "dvc.lock").write_text(json.dumps(lock))
+    shutil.rmtree(folder / ".dvc/cache/runs")
+    forget = [sys.executable, "-m", "dvc", "gc", "-q", "-w", "-f"]
+    subprocess.run(forget, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """In which a repository's own package is imported, by this Python."""
+    paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PYTHONPATH": str(folder), "DVC_NO_ANALYTICS": "1", "PATH": paths}
+
+
 def begun(what: str, folder: Path) -> subprocess.Popen:
-    command = [sys.executable, "-c", STAGE if what == "stage" else TRAINING]
-    environment = os.environ | {"POYO_SCRATCH": str(folder / "runs/scratch/training")}
+    own = {"POYO_SCRATCH": str(folder / "runs/scratch/training")}
+    own |= environment(folder) if what == "repro" else {}
     with log(folder).open("a") as said:  # not a pipe, which ends with the last of its processes
-        more = {"stdout": subprocess.DEVNULL, "stderr": said}
-        return subprocess.Popen(command, cwd=folder, env=environment, **more)
+        more = {"stdout": subprocess.DEVNULL, "stderr": said, "start_new_session": True}
+        command = [sys.executable, *COMMANDS[what]]
+        return subprocess.Popen(command, cwd=folder, env=os.environ | own, **more)
+
+
+def strike(process: subprocess.Popen, how: str) -> None:
+    """Send a signal as it comes: Ctrl-C to all processes of a terminal."""
+    send = os.killpg if how == "SIGINT" else os.kill
+    send(process.pid, getattr(signal, how))
+    process.wait()
 
 
 def log(folder: Path) -> Path:
@@ -85,11 +137,15 @@ def ended(what: str, folder: Path) -> float:
 
 def outcome(folder: Path) -> dict[str, bytes]:
     """What a run has made, and whatever else it left in its folder outside of the scratch; but
-    not how long it took."""
+    not how long it took, nor the order in which DVC records stages."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
     names = {path.relative_to(folder).as_posix(): path for path in paths}
-    apart = "runs/scratch/", "runs/seconds/"
-    return {n: p.read_bytes() for n, p in names.items() if not n.startswith(apart)}
+    apart = "runs/scratch/", "runs/seconds/", ".git/", ".dvc/"
+    kept = {n: p for n, p in names.items() if not n.startswith(apart) and p.suffix != ".pyc"}
+    found = {name: path.read_bytes() for name, path in kept.items()}
+    if "dvc.lock" in found:
+        found["dvc.lock"] = json.dumps(read_yaml(kept["dvc.lock"]), sort_keys=True).encode()
+    return found
 
 
 def left(folder: Path) -> int:
@@ -110,8 +166,8 @@ def struck(what: str, how: str, folder: Path, dice: random.Random, seconds: floa
         process = begun(what, folder)
         time.sleep(dice.uniform(0.1, 1.0) * seconds)
         facts["strikes"] += process.poll() is None
-        process.send_signal(getattr(signal, how))
-        process.wait()
+        if process.poll() is None:
+            strike(process, how)
     ended(what, folder)
     facts["resumed"] = int("resumed at step" in log(folder).read_text())
     facts["left"] = left(folder)
@@ -121,15 +177,25 @@ def struck(what: str, how: str, folder: Path, dice: random.Random, seconds: floa
 def main(times: int) -> int:
     found = {fault: Counter() for fault in FAULTS}
     with tempfile.TemporaryDirectory() as place:
-        alone = {what: prepared(Path(place, what)) for what in ("training", "stage")}
-        seconds = {what: ended(what, folder) for what, folder in alone.items()}
+        finished = copied(Path(place, "finished"))
+        print(f"the graph once, {ended('repro', finished):.0f} s", file=sys.stderr, flush=True)
+
+        def fresh(what: str, name: str) -> Path:
+            folder = Path(place, name)
+            return prepared(folder) if what in COMMANDS else without(what, finished, folder)
+
+        alone, seconds = {}, {}
+        for what in ("training", "notebook", *STAGES):
+            alone[what] = fresh(what, what)
+            seconds[what] = ended(what if what in COMMANDS else "repro", alone[what])
         for i in range(times):
             what, how = fault = FAULTS[i % len(FAULTS)]
-            folder = prepared(Path(place, str(i)))
-            facts = struck(what, how, folder, random.Random(i), seconds[what])
-            facts["same"] = int(outcome(folder) == outcome(alone[what]))
+            at = STAGES[i // len(COMMANDS) % len(STAGES)] if what == "repro" else what
+            folder = fresh(at, str(i))
+            facts = struck(what, how, folder, random.Random(i), seconds[at])
+            facts["same"] = int(outcome(folder) == outcome(alone[at]))
             found[fault] += facts
-            print(i, *fault, dict(facts), file=sys.stderr, flush=True)
+            print(i, how, at, dict(facts), file=sys.stderr, flush=True)
     columns = "times", "strikes", "resumed", "left", "same"
     print(f"| fault | {' | '.join(columns)} |\n|{'---|' * 6}")
     for (what, how), n in found.items():

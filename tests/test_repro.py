@@ -1,15 +1,15 @@
 """The graph as a user runs it: `dvc repro` under the smoke profile, in a copy of this tree."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import faults
 import pandas as pd
 import pytest
+from test_processes import until
 
 from poyo import ROOT
 from poyo.config import read_yaml
@@ -19,26 +19,15 @@ from poyo.study import paper
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
     """A copy of the repository with the smoke profile, its graph run once."""
-    folder = tmp_path_factory.mktemp("clone") / "repository"
-    ignored = shutil.ignore_patterns("runs", ".git", ".venv", "*.egg-info", "__pycache__", "tmp")
-    shutil.copytree(ROOT, folder, ignore=ignored)
-    shutil.rmtree(folder / ".dvc/cache", ignore_errors=True)
-    lock = read_yaml(folder / "dvc.lock")
-    slow = {s for s in lock["stages"] if s.startswith(("real", "asked@"))}  # or not at hand
-    lock["stages"] = {stage: lock["stages"][stage] for stage in slow}
-    (folder / "dvc.lock").write_text(json.dumps(lock))
-    shutil.copy(folder / "profiles/smoke.yaml", folder / "params.yaml")
-    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    folder = faults.copied(tmp_path_factory.mktemp("clone") / "repository")
     repro(folder)
     return folder
 
 
 def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": str(folder), "DVC_NO_ANALYTICS": "1"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     return subprocess.run(
         [sys.executable, "-m", "dvc", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=1800,
+        cwd=folder, env=faults.environment(folder), capture_output=True, text=True, timeout=1800,
     )  # fmt: skip
 
 
@@ -97,6 +86,19 @@ def test_forcing_stages_changes_no_byte(clone):
     stages = ["data", "pretrain@poyo_mp", "adapt", "baselines", "collect", "results"]
     assert repro(clone, "-f", "-s", *stages) == set(stages)
     assert (clone / "dvc.lock").read_text() == before
+
+
+def test_two_repros_at_once_and_a_killed_one_do_no_harm(clone, tmp_path):
+    """The second is refused; after a kill -9 the next goes on, and ends as if undisturbed."""
+    folder = faults.without("pretrain@co", clone, tmp_path / "struck")
+    first = faults.begun("repro", folder)
+    until((folder / "runs/scratch/04_pretrain-co.running.ipynb").exists)
+    second = dvc(folder, "repro", "pretrain@co")
+    assert second.returncode != 0 and not ran(second)
+    assert f"is busy, it is being blocked by:\n  (PID {first.pid})" in second.stderr
+    faults.strike(first, "SIGKILL")
+    faults.ended("repro", folder)
+    assert faults.outcome(folder) == faults.outcome(clone) and not faults.left(folder)
 
 
 def test_runs_that_were_left_over_change_no_record(clone):
