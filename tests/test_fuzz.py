@@ -1,18 +1,23 @@
-"""Damaged files: each is a recording or an error that names it, never anything else, nor a hang.
+"""Damaged files and strange arrays: each is read whole, or an error names it, never anything else.
 A long run, with its counts: POYO_FUZZ=4000 python -m pytest -p no:xdist -s tests/test_fuzz.py"""
 
 import os
+import re
 import warnings
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from scipy.io import savemat
 from test_formats import save73, write_nwb
 
 from poyo.data import apart
+from poyo.data.intervals import dilate, subtract, union
 from poyo.data.readers import read
 from poyo.data.recording import Recording, RecordingError
 
@@ -88,3 +93,101 @@ def test_a_damaged_file_is_read_or_refused(tmp_path, monkeypatch, kind):
             strange[seed] = what
     print(f"\n{kind}: {dict(found)}")
     assert not strange
+
+
+# --- strange arrays ---------------------------------------------------------------------------
+
+FINE = OWN | MORE
+ODD = [np.nan, np.inf, -np.inf, 1e300, -1e300, 1e9, -1e9, -3.0, 0.0, 0.5]
+TYPES = "bool int8 uint8 int32 uint64 float16 float32 float64 complex128 U3 S2 O M8[s]".split()
+FIELDS = "Object arrays|spike|unit|times|target|velocity|trials|domain|behaviour"
+strange = hypothesis.settings(
+    max_examples=5 * CASES,
+    derandomize="POYO_FUZZ" not in os.environ,
+    deadline=None,
+    database=None,
+    suppress_health_check=[*hypothesis.HealthCheck],
+)
+
+
+def changed(draw, values: np.ndarray) -> np.ndarray:
+    """An array of another structure, or of the same one with something wrong in it."""
+    values = np.array(values)
+    n, at = len(values), draw(st.integers(0, len(values) - 1))
+    ways = {
+        "another": lambda: draw(
+            arrays.arrays(
+                draw(st.sampled_from(TYPES[:-2])), arrays.array_shapes(min_dims=0, min_side=0)
+            )
+        ),
+        "type": lambda: values.astype(draw(st.sampled_from(TYPES))),
+        "backwards": lambda: values[::-1],
+        "transposed": lambda: values.T,
+        "column": lambda: values[:, None],
+        "row": lambda: values[None],
+        "shorter": lambda: values[:at],
+        "one": lambda: values[at],
+        "twice": lambda: np.concatenate([values, values]),
+        "constant": lambda: np.broadcast_to(values[at], values.shape),
+        "odd": lambda: np.where(np.arange(n * values[0].size).reshape(values.shape) == at,
+                                draw(st.sampled_from(ODD)), values),
+        "scaled": lambda: values * draw(st.sampled_from([0, -1, 1e-3, 1e3, 1e12, 1e300])),
+        "shifted": lambda: values + draw(st.sampled_from([-1e6, -10.0, 15.0, 1e6, 1e15])),
+        "lists": lambda: np.array([None, *map(list, np.atleast_1d(values[:3, None]))], object),
+    }  # fmt: skip
+    return ways[draw(st.sampled_from([*ways]))]()
+
+
+def session(draw) -> dict[str, np.ndarray]:
+    names = st.lists(st.sampled_from([*FINE]), min_size=1, max_size=2, unique=True)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = FINE | {name: changed(draw, FINE[name]) for name in draw(names)}
+    return whole if draw(st.booleans()) else {k: v for k, v in whole.items() if k != "trials"}
+
+
+def check(one: Recording, given: dict) -> None:
+    """What every part of the package takes for granted of a recording."""
+    replace(one)  # its own checks
+    stamps, values = one.series(one.target)
+    assert np.isfinite(stamps).all() and (np.diff(stamps) >= 0).all()
+    assert np.isfinite(one.spike_times).all() and (np.diff(one.spike_times) >= 0).all()
+    assert len(one.spike_times) == np.size(given["spike_times"]) and len(stamps) == len(values)
+    assert one.spike_units.min() >= 0 and one.spike_units.max() < len(one.unit_ids)
+    assert {*one.splits} == {"train", "valid", "test"}
+    union_of = [union(pairs) for pairs in one.splits.values()]
+    assert len(union_of[2]) and not any(
+        len(subtract(a, dilate(one.domain, 0.2))) for a in union_of
+    )
+    total = sum(np.diff(a).sum() for a in union_of)
+    np.testing.assert_allclose(np.diff(union(*union_of)).sum(), total)  # they share no second
+
+
+@strange
+@hypothesis.given(st.data())
+def test_strange_arrays_are_a_recording_or_refused(data):
+    given = session(data.draw)
+    spikes, units, times, target, *trials = given.values()
+    more = {"trials": trials[0]} if trials else {}
+    try:
+        one = Recording.from_arrays(spikes, units, times, target, session_id="odd", **more)
+    except RecordingError as error:
+        assert re.search(FIELDS, str(error)), error
+    else:
+        check(one, given)
+
+
+@strange
+@hypothesis.given(st.data())
+def test_strange_arrays_in_a_file_are_a_recording_or_refused(tmp_path_factory, data):
+    given = session(data.draw)
+    path = tmp_path_factory.getbasetemp() / "odd.npz"
+    np.savez(path, **given)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            one = read(path)
+    except RecordingError as error:
+        assert str(path) in str(error) and re.search(FIELDS, str(error)), error
+    else:
+        check(one, given)

@@ -248,9 +248,12 @@ class Recording:
         spike_times = column(spike_times, f"{where}: spike times")
         times = column(times, f"{where}: behaviour times")
         labels = np.ravel(spike_units)
+        labels = np.char.decode(labels, "utf-8", "replace") if labels.dtype.kind == "S" else labels
+        plain = labels.dtype.kind in "biufU" or {*map(type, labels)} in ({str}, {int})
+        require(plain, f"{where}: spike units must be all numbers or all names: {labels.dtype}")
         if labels.dtype.kind == "f":
-            missing = int(np.isnan(labels).sum())
-            require(missing == 0, f"{where}: the unit of {missing} spikes is NaN; remove them")
+            bad = int((~(np.abs(labels) < 2**53)).sum())  # beyond, some whole numbers are missing
+            require(bad == 0, f"{where}: the unit of {bad} spikes is NaN or huge; remove them")
             # numbers of MATLAB: a unit is called "3" in every format
             labels = labels.astype(np.int64) if (labels % 1 == 0).all() else labels
         labels, spike_units = np.unique(labels, return_inverse=True)
@@ -268,11 +271,12 @@ class Recording:
         coarse = 10 * len(steps) < len(spike_times) and steps.min(initial=1.0) > 0.25
         found = f"only {len(steps) + 1} different times for {len(spike_times)} spikes"
         require(not coarse or len(spike_times) < 100, f"{where}: {found}; {cure}")
-        if domain is None:
-            domain = np.array([times[0], times[-1] + 1e-9])
+        domain = np.array([times[0], times[-1] + 1e-9]) if domain is None else domain
         domain, spans = check_spans(domain, f"{where}: the domain"), {}
         if trials is not None:
-            spans = {"trials": check_spans(trials, f"{where}: trials")}
+            spans["trials"] = check_spans(trials, f"{where}: trials")
+            beyond = len(subtract(spans["trials"], dilate(domain, 1.5 * step_of(times))))
+            require(beyond == 0, f"{where}: {beyond} trials reach beyond its domain; drop them")
         recording = cls(
             session_id=session_id, subject=subject, spike_times=spike_times,
             spike_units=spike_units.astype(np.int64), unit_ids=labels.astype(str),
