@@ -49,7 +49,7 @@ def same_branch(one: str, other: str) -> bool:
 
 def test_no_module_is_listed_by_hand():
     text = (ROOT / "dvc.yaml").read_text()
-    assert len(text.splitlines()) <= 280 and "poyo/" not in text
+    assert len(text.splitlines()) <= 285 and "poyo/" not in text
     whole = {stage for stage, entry in STAGES.items() if "poyo" in entry.get("deps", [])}
     assert whole == {"params", "code", "collect"}, "these take no time"
 
@@ -72,7 +72,7 @@ def test_a_stage_depends_on_its_code_and_on_the_params_and_data_it_reads(stage):
 
 def test_every_notebook_is_run_and_rendered():
     sources = {path.stem for path in (ROOT / "notebooks").glob("[0-9]*.py")}
-    assert STAGES["asked"]["do"]["cmd"].split(" && ") == [
+    assert STAGES["asked"]["do"]["cmd"] == [
         f"python -m poyo {verb} ${{item}}" for verb in ("code", "run", "render")
     ]
     sources -= {"10_speed", *STAGES["asked"]["foreach"].values()}
@@ -95,7 +95,7 @@ def test_every_notebook_is_run_and_rendered():
 def test_what_does_not_come_again_alike_runs_when_forced_alone():
     """A stage without deps, its outputs in git, is up to date whatever changes."""
     never = {n for n, s in STAGES.items() if not s.get("do", s).get("deps")}
-    assert never == ASKED and not any("params" in STAGES[stage] for stage in ASKED)
+    assert never == {*ASKED, "files"} and not any("params" in STAGES[stage] for stage in ASKED)
 
 
 def test_stages_that_write_a_page_record_the_profile_of_its_banner():

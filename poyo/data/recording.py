@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from weakref import WeakSet
 
 import h5py
@@ -247,7 +247,7 @@ class Recording:
             check_digits(np.asarray(given), f"{where}: {what}")  # before they become float64
         spike_times = column(spike_times, f"{where}: spike times")
         times = column(times, f"{where}: behaviour times")
-        labels = np.ravel(spike_units)
+        labels: Any = np.ravel(spike_units)
         labels = np.char.decode(labels, "utf-8", "replace") if labels.dtype.kind == "S" else labels
         plain = labels.dtype.kind in "biufU" or {*map(type, labels)} in ({str}, {int})
         require(plain, f"{where}: spike units must be all numbers or all names: {labels.dtype}")
