@@ -5,6 +5,7 @@ import os
 import re
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from poyo.data import apart
 from poyo.data.intervals import dilate, subtract, union
 from poyo.data.readers import read
 from poyo.data.recording import Recording, RecordingError
+from poyo.decoder import Decoder
+from poyo.resume import CheckpointError
 
 CASES = int(os.environ.get("POYO_FUZZ", 60))  # of each format
 TIMES = np.arange(0, 20, 0.1)
@@ -37,7 +40,35 @@ def save_h5(path: Path) -> None:
     Recording.from_arrays(*OWN.values(), session_id="fine", **MORE).save(path)
 
 
+def save_pt(path: Path) -> None:
+    session = Recording.from_arrays(*OWN.values(), session_id="fine", **MORE)
+    Decoder.new([session], size="smoke").save(path)
+
+
+def save_phy(name: str) -> Callable[[Path], None]:
+    """A folder of Phy around the file `name`, which is the one to be damaged."""
+
+    def save(path: Path) -> None:
+        units = OWN["spike_units"]
+        files = {
+            "spike_times.npy": np.uint64(3e4 * OWN["spike_times"]),
+            "spike_clusters.npy": units,
+        }
+        for other, values in files.items():
+            np.save(path.parent / other, values)
+        (path.parent / "params.py").write_text("dtype = 'int16'\nsample_rate = 30000.\n")
+        table = "cluster_id\tch\tgroup\n0\t4\tgood\n1\t5\tmua\n2\t6\tgood\n"
+        (path.parent / "cluster_info.tsv").write_text(table)
+        np.savez(path.parent / "behavior.npz", times=TIMES, velocity=OWN["velocity"], **MORE)
+        path.write_bytes((path.parent / name).read_bytes())
+
+    return save
+
+
+PHY = "spike_times.npy spike_clusters.npy params.py cluster_info.tsv behavior.npz".split()
 WRITERS = {
+    "pt": save_pt,
+    **{f"phy/{name}": save_phy(name) for name in PHY},
     "h5": save_h5,
     "npz": lambda path: np.savez(path, **OWN, **MORE),
     "mat": lambda path: savemat(path, {"session": OWN | MORE}),
@@ -63,12 +94,15 @@ def outcome(path: Path) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if path.suffix == ".pt":
+                Decoder.load(path).model.unit_emb.weight.sum().item()
+                return "read"
             one = read(path, target="cursor_vel" if path.suffix == ".nwb" else "")
         replace(one)  # checks it
         assert {*one.splits} == {"train", "valid", "test"} and len(one.splits["test"])
         assert one.series(one.target)[1].dtype.kind in "fiu"
         return "read"
-    except RecordingError as error:
+    except (CheckpointError, RecordingError) as error:
         if str(path) not in str(error):
             return f"an error that does not name the file: {error}"
         return "given up" if "what reads it died" in str(error) else "refused"
@@ -82,12 +116,16 @@ def test_a_damaged_file_is_read_or_refused(tmp_path, monkeypatch, kind):
         pytest.importorskip("pynwb")
     monkeypatch.setattr(apart, "LIMIT", 5.0)
     fine, path = tmp_path / f"fine.{kind}", tmp_path / f"damaged.{kind}"
+    if kind.startswith("phy/"):  # a folder is read, one file in it is damaged
+        fine, path = tmp_path / "fine", tmp_path / Path(kind).name
     WRITERS[kind](fine)
-    assert outcome(fine) == "read"
+    whole = tmp_path if kind.startswith("phy/") else path
+    path.write_bytes(fine.read_bytes())
+    assert outcome(whole) == "read"
     found, strange = Counter(), {}
     for seed in range(CASES if kind != "nwb" else max(10, CASES // 10)):  # slow
         path.write_bytes(damaged(fine.read_bytes(), np.random.default_rng(seed)))
-        what = outcome(path)
+        what = outcome(whole)
         found[what] += 1
         if what not in ("read", "refused", "given up"):
             strange[seed] = what
