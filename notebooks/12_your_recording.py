@@ -61,7 +61,7 @@ from IPython.display import Markdown
 from poyo import ROOT, adapt, official, threads
 from poyo.data import health, readers
 from poyo.data.linear import linear_fit
-from poyo.data.recording import Recording
+from poyo.data.recording import Recording, require
 from poyo.data.simulate import simulate
 from poyo.data.sources import readout_of
 from poyo.decoder import Decoder
@@ -72,6 +72,10 @@ plt.style.use("poyo.study.style")
 params = profile.load()
 threads.use(params.threads)
 place = ROOT / "runs/your_recording"
+if same_units_as and not decoder:
+    raise ValueError("same_units_as are sessions of a given decoder: say `decoder`, too")
+if isinstance(same_units_as, str):
+    same_units_as = [same_units_as]
 
 # %% [markdown]
 # ## 12.1 Read it
@@ -101,6 +105,12 @@ rate = len(recording.spike_times) / recording.duration
 print(f"{recording.session_id}: {recording.duration:.0f} s, {len(recording.unit_ids)} units")
 print(f"{len(recording.spike_times):,} spikes, {rate:.0f} a second")
 print(f"to decode: {readout.quantity} ({readout.unit}), {len(times):,} samples, D = {D}")
+file = place / f"{recording.session_id.replace('/', '_')}.pt"
+if file.exists():  # it is replaced by a decoder of the same units and target only
+    before = Decoder.load(file)
+    own = before.quantity == readout.quantity and {*recording.unit_names} <= {*before.units.names}
+    cure = "move it, or give this recording another name"
+    require(own, f"{file} decodes another target or other units; {cure}")
 
 # %% [markdown]
 # Look before you train. What would spoil hours of training is looked for in a second: times in
@@ -110,6 +120,8 @@ print(f"to decode: {readout.quantity} ({readout.unit}), {len(times):,} samples, 
 
 # %%
 looked_at = replace(recording, target=readout.target)
+strange = health.no_seconds(looked_at)
+require(not strange, f"{recording.session_id}: {strange}")
 fit = linear_fit(looked_at)
 trouble = [f"trouble: {line}" for line in health.trouble(looked_at, fit)]
 fine = f"nothing looks strange; a quick linear filter has a validation R² of {fit.r2:.2f}"
@@ -165,8 +177,6 @@ if decoder:
         (r2,) = trained.score([recording]).values()
         print(f"before any training on the new day: test R² {r2:.3f}")
 else:
-    if same_units_as:
-        raise ValueError("same_units_as are sessions of a given decoder: say `decoder`, too")
     trained = Decoder.new([recording], size=params.size, windows=params.windows, seed=seed)
     steps = params.your_recording.budget
 minutes = lab.cost(trained, [recording], params.your_recording) * steps / 60
@@ -232,9 +242,14 @@ plt.show()
 # ## What we found
 
 # %%
-file = place / f"{recording.session_id.replace('/', '_')}.pt"
 trained.save(file)
 file = file.relative_to(ROOT)
+if (
+    not decoder
+    and history[-1]["step"] >= steps
+    and history[-1]["valid_r2"] >= max(row["valid_r2"] for row in history)
+):
+    print("validation R² still rose when the steps were spent: raise your_recording.budget")
 print(f"{readout.quantity}: POYO test R² {decoded.r2:.3f}, Wiener filter {filtered.r2:.3f}")
 print(f"decoder: {file}; in Python:")
 print("    from poyo.decoder import Decoder")

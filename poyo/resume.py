@@ -42,7 +42,9 @@ def read(path: Path | str) -> dict:
     """torch.load of plain data only. Raises CheckpointError on a missing or damaged file."""
     path = Path(path)
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist; `dvc repro` makes those of this repository")
+        where = "" if path.is_absolute() else f" in {Path.cwd()}, from where it is looked for"
+        cure = "`dvc repro` makes those of this repository"
+        raise CheckpointError(f"{path} does not exist{where}; {cure}")
     try:
         with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
             if any(part.compress_type for part in archive.infolist()):

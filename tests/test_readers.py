@@ -186,7 +186,7 @@ def test_a_file_that_does_not_say_what_is_decoded_says_what_could_be(tmp_path):
             r"holds t \(200,\), velocity .*; which .* 'spike_times'\?",
         ),
         (BINS | {"bin_starts": TIMES}, {"names": {"bin_starts": "t"}}, r"'bin_starts'\? .*names="),
-        (OWN, {"names": {"velocity": "hand"}}, "names: velocity is none of .*with `target`"),
+        (OWN, {"names": {"velocity": "hand"}}, "names: velocity is none of .*`target` says"),
         (SPIKES | {"velocity": np.ones((200, 2))}, {}, "velocity does not vary, nothing can be"),
         (
             SPIKES | {"velocity": np.array(["a"] * 200)},
@@ -201,7 +201,7 @@ def test_a_file_that_does_not_say_what_is_decoded_says_what_could_be(tmp_path):
             "bin starts are there twice",
         ),
         (SPIKES, {}, "there is nothing in it that could be decoded"),
-        (OWN | {"velocity": np.array([{}])}, {}, "cannot be read.*Object arrays cannot be"),
+        (OWN | {"velocity": np.array([{}])}, {}, "holds Python objects; of one array per unit"),
         (OWN | {"times": np.append(TIMES[:-1], np.nan)}, {}, "behaviour times hold 1 NaN"),
     ],
 )

@@ -123,7 +123,7 @@ def test_the_seed_of_a_split_decides():
 
 
 def test_four_trials_are_too_few():
-    with pytest.raises(RecordingError, match=r"4 valid trials .* at least 5"):
+    with pytest.raises(RecordingError, match=r"4 valid trials .* 5 are needed"):
         split_trials(*trials_of(4), seed=0)
 
 

@@ -29,16 +29,27 @@ def load(path: Path) -> Any:
             size = sum(part.file_size for part in content.zip.infolist()) / 2**30
             what = f"it unpacks to {size:.3g} GiB; leave out what is not needed"
             require(size <= LARGEST / 2**30, what)
-        content = dict(content)
+        try:
+            content = dict(content)
+        except ValueError as error:
+            cure = (
+                "of one array per unit, save np.concatenate(arrays) as spike_times and np.repeat("
+            )
+            cure += "np.arange(len(arrays)), [len(a) for a in arrays]) as spike_units"
+            require("pickle" not in str(error), f"{path} holds Python objects; {cure}")
+            raise
         only = next(iter(content.values()), None)
         return only if len(content) == 1 and isinstance(only, dict) else content  # one struct
 
 
 def check_names(names: dict[str, str]) -> None:
+    look = "names must look like {spike_times: spikes}: ours first, then what the file says"
+    require(isinstance(names, dict), f"{look}; got {names!r}")
     known = *SPIKES, *BINS, *OPTIONAL
     unknown = ", ".join(sorted(names.keys() - {*known}))
     none_of = f"names: {unknown} is none of {', '.join(known)}"
-    require(not unknown, f"{none_of}; say with `target` which array is to be decoded")
+    cure = f"{look}, with a space after the colon; `target` says what is to be decoded"
+    require(not unknown, f"{none_of}; {cure}")
 
 
 def contents(content: Content, path: Path, names: dict[str, str], target: str) -> Contents:

@@ -166,5 +166,8 @@ def choose(
         held |= set([one for one, its in animals.items() if its == animal][-max(last) :])
     old, new = ([o for o in recordings if (o.session_id in held) == out] for out in (False, True))
     require(len(new) > 0, f"nothing is held out; {known}; say which, or 'last 1'")
-    require(len(old) > 0, f"all sessions are held out, none is left to pretrain on; {known}")
+    cure = "at least two files are needed; 12_your_recording is for one"
+    require(
+        len(old) > 0, f"all sessions are held out, none is left to pretrain on; {known}; {cure}"
+    )
     return old, new

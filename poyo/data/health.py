@@ -33,19 +33,28 @@ def trouble(recording: Recording, fit: Fit | None = None) -> list[str]:
     return [*clocks, *units, *rest, *columns, *_linear(recording, fit or linear_fit(recording))]
 
 
-def _clocks(recording: Recording, times: np.ndarray) -> Iterator[str]:
-    step, domain = np.median(np.diff(times)), union(recording.domain)
-    n, seconds, spikes = len(recording.unit_ids), recording.duration, recording.spike_times
-    start, end = domain[0, 0], domain[-1, 1]
-    inside = int(contains(domain, spikes).sum())
+def no_seconds(recording: Recording) -> str:
+    """Why the times of a recording cannot be seconds, with the cure; "" where they may be."""
+    times, _ = recording.series(recording.target)
+    step, n, seconds = np.median(np.diff(times)), len(recording.unit_ids), recording.duration
+    inside = int(contains(union(recording.domain), recording.spike_times).sum())
     strange = {
         f"the session lasts {seconds / DAY:.3g} days": seconds > DAY,
         f"the target has {1 / max(step, 1e-9):.3g} samples a second": not 2e-5 <= step <= 1.0,
         f"a unit fires at {inside / seconds / n:.2g} Hz": inside < 0.05 * seconds * n,
     }
-    if facts := ", ".join(fact for fact, so in strange.items() if so):
-        cure = "divide milliseconds by 1000, samples by the sampling rate"
-        yield f"the times do not look like seconds: {facts}; {cure}"
+    facts = ", ".join(fact for fact, so in strange.items() if so)
+    cure = "divide milliseconds by 1000, samples by the sampling rate"
+    return facts and f"the times do not look like seconds: {facts}; {cure}"
+
+
+def _clocks(recording: Recording, times: np.ndarray) -> Iterator[str]:
+    step, domain = np.median(np.diff(times)), union(recording.domain)
+    n, seconds, spikes = len(recording.unit_ids), recording.duration, recording.spike_times
+    start, end = domain[0, 0], domain[-1, 1]
+    inside = int(contains(domain, spikes).sum())
+    if strange := no_seconds(recording):
+        yield strange
     low, high = (spikes[0], spikes[-1]) if len(spikes) else (start, start)
     covered = max(0.0, min(high, end) - max(low, start)) / (end - start)
     if covered < 0.9 or inside < 0.1 * len(spikes):

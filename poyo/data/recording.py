@@ -75,7 +75,9 @@ def check_spans(values, what: str) -> np.ndarray:
     """(n, 2) sorted, of rows of start < end; what is none raises."""
     pairs = np.atleast_2d(numbers(values, what).astype(np.float64))
     fine = pairs.shape[1:] == (2,) and np.isfinite(pairs).all() and (np.diff(pairs) > 0).all()
-    require(fine, f"{what} must be (n, 2) rows of start < end, in s; found {pairs.shape}")
+    cure = "is the second column a length, not the end?"
+    found = f"found {pairs.shape}; {cure if pairs.shape[1:] == (2,) else 'turn it round?'}"
+    require(fine, f"{what} must be (n, 2) rows of start < end, in s; {found}")
     return intervals(pairs)
 
 
@@ -120,7 +122,7 @@ def split_trials(domain: np.ndarray, trials: np.ndarray, seed: int) -> Splits:
     """Split valid trials at random 70/10/20 into train/valid/test domains (paper, data splits).
     Train has also what is no valid trial: failed ones, and the time between trials."""
     n = len(trials)
-    require(n >= 5, f"{n} valid trials cannot be split 70/10/20: at least 5 are needed")
+    require(n >= 5, f"{n} valid trials cannot be split 70/10/20: 5 are needed; or give none")
     order = np.random.default_rng(seed).permutation(n)
     n_test, n_valid = max(1, round(0.2 * n)), max(1, round(0.1 * n))
     valid, test = trials[order[n_test : n_test + n_valid]], trials[order[:n_test]]

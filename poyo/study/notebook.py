@@ -264,8 +264,11 @@ def _shown(cell: Any, title: str, root: Path) -> list[Any]:
 def parameters(pairs: Sequence[str]) -> dict[str, Any]:
     """What is typed after -p: names and, in turn, YAML values or paths."""
     pairs = [text for text in pairs if text != "-p"]
+    if wrong := next((text for text in pairs[::2] if not text.isidentifier()), ""):
+        cure = "write `-p key value key value`, without =; --as and --from go before -p"
+        raise NotebookError(f"{wrong!r} is no key; {cure}")
     if len(pairs) % 2:
-        raise NotebookError(f"-p takes pairs of a key and a value, not {pairs}")
+        raise NotebookError(f"-p takes pairs of a key and a value; {pairs[-1]!r} has no value")
     found = {}
     for key, text in zip(pairs[::2], pairs[1::2]):
         value = text if key in PATHS else read_yaml(text)  # a folder: 20131003
