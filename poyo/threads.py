@@ -4,6 +4,7 @@ torch's own threads split every operation: at POYO's sizes they mostly wait for 
 another number of them gives other last digits. Here a batch is cut into chunks of windows, each
 thread computes some of them alone, and what they give is put together in the chunks' order."""
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -28,6 +29,10 @@ def use(n: int) -> None:
     if n < 1:
         raise ValueError(f"threads: {n}; at least 1 is needed")
     torch.set_num_threads(1)
+    if sys.platform == "linux":
+        # glibc would give the memory of every step back to the system, and ask for it again
+        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)(option, 2**30)
     sys.setswitchinterval(1e-4)  # s; a thread back from torch waits less for another's Python
     _count = n
     _pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))

@@ -5,8 +5,8 @@ again ends with the same bytes as one that was not."""
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -75,11 +75,11 @@ def fit(
     The network learns, too, if the recipe is a `Recipe`. The decoder ends with the weights that
     were best on validation (paper, appendix), where there is a GPU on that. Progress goes to
     stderr. An interrupted run continues where it was when called again alike; SIGTERM, SIGHUP
-    and Ctrl-C interrupt it after its step, which is kept. Under torchrun, all processes call it
-    alike and train the one decoder, by the same batches as one process would. Raises WindowError
-    where no window fits, RecordingError where no sample counts in the loss, FloatingPointError
-    where the loss or its gradient is no longer finite (the decoder then has the weights from
-    before), ValueError where processes differ."""
+    and Ctrl-C interrupt it after its step, which is kept. Whatever ends it early leaves the
+    decoder as it was before. Under torchrun, all processes call it alike and train the one
+    decoder, by the same batches as one process would. Raises WindowError where no window fits,
+    RecordingError where no sample counts in the loss, FloatingPointError where the loss or its
+    gradient is no longer finite, ValueError where processes differ."""
     distributed.join()
     model, windows = decoder.model.to(device()), decoder.windows
     model.set_dropout(*recipe.dropout)
@@ -103,7 +103,8 @@ def fit(
     waits = f"{label}: the same training runs in process %s, wait for it"
     lock = processes.locked(path.with_suffix(".lock"), lambda other: say(waits % other))
     # the first process holds it for all
-    with nullcontext() if distributed.rank() else lock, processes.asked_to_end() as asked:
+    held = nullcontext() if distributed.rank() else lock
+    with held, processes.asked_to_end() as asked, _or_as_before(model):
         optimizers = optim.make(model.groups(), recipe)
         step, history, losses, best = _resume(path, model, optimizers)
         if step:
@@ -158,10 +159,23 @@ def fit(
         cure = "give more validation trials, or a target that varies in them"
         say(f"{label}: validation R² was never a number, so the last weights are kept; {cure}")
     model.load_state_dict(best)
-    freeze(model, False)
-    model.eval()
     decoder.about = {"recipe": asdict(recipe), "seed": seed, "label": label}
     return history
+
+
+@contextmanager
+def _or_as_before(model: Network) -> Iterator[None]:
+    """What ends a training early leaves the weights that it began with: called again, it is known
+    by them."""
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    try:
+        yield
+    except BaseException:
+        model.load_state_dict(before)
+        raise
+    finally:
+        freeze(model, False)
+        model.eval()
 
 
 def _finite(loss: float, model: Network) -> bool:

@@ -508,6 +508,22 @@ def test_a_loss_that_is_not_finite_names_its_windows_and_spoils_nothing(
     assert weights(decoder.model) == before
 
 
+def test_what_ends_a_training_early_leaves_the_decoder_as_it_was(
+    simulated, training, windows, monkeypatch
+):
+    decoder = start([simulated], windows)
+    before, scores = weights(decoder.model), module.evaluate.scores
+
+    def interrupted(*arguments):
+        scores(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.evaluate, "scores", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(decoder, [simulated], training, label="test")
+    assert weights(decoder.model) == before and not decoder.model.training
+
+
 def test_trials_too_short_to_validate_by_say_so_before_training(simulated, training, windows):
     splits = simulated.splits | {"valid": intervals([3.0, 5.0], [3.5, 5.9])}
     with pytest.raises(WindowError, match=r"no validation interval .* R² would be nan; give long"):

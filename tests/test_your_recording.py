@@ -87,3 +87,24 @@ def test_another_day_starts_from_a_given_decoder(place, monday):
     assert decoder.sessions.names[1:] == ["tuesday"]
     page = (place / "repository/runs/notebooks/next.ipynb").read_text()
     assert "decoder = 'runs/your_recording/monday.pt'" in page
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"spike_units": lambda units: units + 100}, "decodes another target or other units"),
+        ({key: lambda s: 1000 * s for key in ("spike_times", "times")}, "divide milliseconds"),
+    ],
+)
+def test_what_would_be_lost_or_mean_nothing_ends_the_page(place, monday, change, message):
+    arrays = dict(np.load(place / "monkey/monday.npz"))
+    arrays |= {key: changed(arrays[key]) for key, changed in change.items()}
+    folder = place / "monkey" / message.split()[0]
+    folder.mkdir()
+    np.savez(folder / "monday.npz", **arrays)
+    decoder = place / "repository/runs/your_recording/monday.pt"
+    before = decoder.read_bytes()
+    what = ["-p", "path", f"{folder.name}/monday.npz", "target", "position"]
+    *lines, status = poyo(place, "run", "12_your_recording", "--as", "other", *what)
+    assert status == "1" and message in "\n".join(lines)
+    assert decoder.read_bytes() == before
