@@ -233,13 +233,6 @@ def test_what_dies_or_hangs_is_given_up_and_the_next_is_read(tmp_path, monkeypat
     assert read("mine.npz").session_id == "mine"
 
 
-@pytest.mark.skipif(not apart.resource, reason="this system has no limits")
-def test_what_asks_for_most_of_the_memory_does_not_get_it():
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with pytest.raises(RecordingError, match="Unable to allocate"):
-        apart.run(np.empty, 3 * whole // 4, np.uint8)
-
-
 def test_infinite_values_are_called_so(tmp_path):
     wild = np.where(np.arange(200)[:, None] == 7, np.inf, VELOCITY)
     with pytest.raises(RecordingError, match="velocity holds 2 values that are infinite"):

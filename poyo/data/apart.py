@@ -13,11 +13,6 @@ from typing import Any
 
 from .recording import RecordingError
 
-try:
-    import resource
-except ImportError:  # Windows has no such limits
-    resource = None  # type: ignore[assignment]
-
 LIMIT = 300.0  # s for one file
 _START = "import sys; sys.path[:] = {!r}; from poyo.data import apart; apart.serve()"
 _lock = threading.Lock()
@@ -56,11 +51,7 @@ def run(function: Callable, path: Path, *arguments) -> Any:
 
 
 def serve() -> None:
-    """The other process: it answers until nobody can ask any more. A header that asks for more
-    than half of the machine's memory fails here, before it takes that from everything else."""
-    if resource:
-        half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-        resource.setrlimit(resource.RLIMIT_AS, (half, resource.RLIM_INFINITY))
+    """The other process: it answers until nobody can ask any more."""
     asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     while asked.peek(1):
