@@ -35,6 +35,7 @@ def params(args: argparse.Namespace) -> None:
     for key, names, known in asked:
         if unknown := [name for name in names if name not in known]:
             raise ConfigError(f"{key}: {unknown[0]!r} is unknown; known: {', '.join(known)}")
+    (ROOT / read.data.root).mkdir(parents=True, exist_ok=True)  # `data` depends on what is in it
     with replacing(ROOT / "runs/params.txt") as scratch:
         scratch.write_text("params.yaml was read: every key is known\n")
 

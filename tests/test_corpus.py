@@ -81,6 +81,20 @@ def test_the_public_corpora_name_what_is_missing(tmp_path):
         corpus.build(tmp_path, **data | {"corpus": "poyo_2"})
 
 
+def test_a_public_file_that_was_replaced_changes_the_index(simulated, tmp_path, monkeypatch):
+    """So that what depends on the corpus runs again: its counts may be the same."""
+    brainset, path = "sim-perich", tmp_path / "sim-perich/one.h5"
+    monkeypatch.setattr(corpus, "PUBLIC", {"pretrain": {brainset: ["one"]}})
+    data, found = DATA | {"corpus": "poyo_mp", "root": str(tmp_path)}, []
+    cursor = simulated.behavior["cursor"]
+    for scale in (1.0, 1.0, 2.0):
+        series = cursor | {"vel": cursor["vel"] * scale}
+        replace(simulated, behavior={"cursor": series}).save(path)
+        found.append(corpus.build(tmp_path, **data))
+    assert found[0].equals(found[1]) and not found[0].equals(found[2])
+    assert found[0].drop(columns="sha256").equals(found[2].drop(columns="sha256"))
+
+
 def test_the_index_has_a_row_of_facts_for_every_session(built):
     index, roles = built
     every = [(role, one) for role, some in roles.items() for one in some]

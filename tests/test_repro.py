@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from test_processes import until
 
-from poyo import ROOT
+from poyo import ROOT, replacing
 from poyo.config import read_yaml
 from poyo.study import paper
 
@@ -172,6 +172,19 @@ def test_a_parameter_re_runs_what_depends_on_it_and_nothing_else(clone, old, new
     assert stale(clone) == {"params", *stages}
     params.write_text(before)
     assert stale(clone) == set()
+
+
+def test_a_public_file_that_was_replaced_is_noticed(clone):
+    root = clone / read_yaml(clone / "params.yaml")["data"]["root"]
+    assert [*root.iterdir()] == [], "the graph makes it, so that it can depend on it"
+    for text in ("one", "two"):  # of the same size
+        with replacing(root / "session.h5") as scratch:
+            scratch.write_text(text)
+        assert stale(clone) == {"data"}
+        dvc(clone, "commit", "-f", "data")
+        assert stale(clone) == set()
+    (root / "session.h5").unlink()
+    dvc(clone, "commit", "-f", "data")
 
 
 def test_an_unknown_key_stops_before_anything_runs(clone):

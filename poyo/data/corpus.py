@@ -1,6 +1,7 @@
 """Making the corpus: simulate it, or find the prepared public files; and its index.
 `sources.load_corpus` reads it, so that training does not depend on how simulation works."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def build(
     most units.
     Returns and writes folder/sessions.csv, a row per session: role ("pretrain" or a column of
     Table 2), brainset, subject, task, session_id, path (relative to the repository where inside
-    it) and sizes. Raises ValueError for an unknown corpus, RecordingError for a missing file."""
+    it), sizes and, of public files, sha256. Raises ValueError for an unknown corpus,
+    RecordingError for a missing file."""
     paths = []
     if corpus == "simulated":
         for role, animal, flavour, task in SIMULATED:
@@ -70,6 +72,9 @@ def build(
         row["behavior_samples"] = len(recording.series(readout_of(recording).target)[0])
         row["seconds"] = round(recording.duration, 3)
         row["trials"] = len(recording.intervals.get("trials", ()))
+        if corpus != "simulated":  # a file that was replaced changes the index, so that all that
+            with path.open("rb") as file:  # depends on it runs again
+                row["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
         rows.append(row)
     index = pd.DataFrame(rows).astype({"path": str})
     with replacing(folder / "sessions.csv") as scratch:
