@@ -233,6 +233,19 @@ def test_what_dies_or_hangs_is_given_up_and_the_next_is_read(tmp_path, monkeypat
     assert read("mine.npz").session_id == "mine"
 
 
+def taking(size: int) -> int:
+    """Memory of that size, which the system gives as it is not written to."""
+    return len(bytearray(size))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="memory can be bounded on POSIX only")
+def test_a_file_that_would_fill_the_memory_is_refused():
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with pytest.raises(RecordingError, match="cannot be read: MemoryError"):
+        apart.run(taking, int(0.6 * memory))
+    assert apart.run(taking, int(0.1 * memory)) > 0
+
+
 def test_infinite_values_are_called_so(tmp_path):
     wild = np.where(np.arange(200)[:, None] == 7, np.inf, VELOCITY)
     with pytest.raises(RecordingError, match="velocity holds 2 values that are infinite"):

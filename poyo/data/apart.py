@@ -1,5 +1,5 @@
-"""Reading in a process of its own: a damaged file can end it, or keep it busy for good, as HDF5
-and scipy's `loadmat` believe what a file says. Not for: files that this package made."""
+"""Reading in a process of its own: a damaged file can end it, fill its memory or keep it busy for
+good, as HDF5 and `loadmat` believe what a file says. Not for: files that this package made."""
 
 import os
 import pickle
@@ -54,6 +54,12 @@ def serve() -> None:
     """The other process: it answers until nobody can ask any more."""
     asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
+    if os.name == "posix":  # half the memory at most, in which files that are mapped do not count
+        import resource
+
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]  # -1 is none
+        resource.setrlimit(resource.RLIMIT_DATA, (min(memory // 2, hard % 2**63), hard))
     while asked.peek(1):
         here, function, *arguments = pickle.load(asked)
         found = error = None
@@ -63,7 +69,7 @@ def serve() -> None:
                 os.chdir(here)
                 found = function(*arguments)
             except Exception as raised:
-                error = str(raised)
+                error = str(raised) or f"{arguments[0]} cannot be read: {raised!r}"
         said = [str(one.message) for one in caught if one.category is UserWarning]
         pickle.dump((found, error, said), answers, protocol=5)
         answers.flush()
