@@ -81,18 +81,33 @@ def test_the_public_corpora_name_what_is_missing(tmp_path):
         corpus.build(tmp_path, **data | {"corpus": "poyo_2"})
 
 
-def test_a_public_file_that_was_replaced_changes_the_index(simulated, tmp_path, monkeypatch):
-    """So that what depends on the corpus runs again: its counts may be the same."""
-    brainset, path = "sim-perich", tmp_path / "sim-perich/one.h5"
-    monkeypatch.setattr(corpus, "PUBLIC", {"pretrain": {brainset: ["one"]}})
-    data, found = DATA | {"corpus": "poyo_mp", "root": str(tmp_path)}, []
-    cursor = simulated.behavior["cursor"]
-    for scale in (1.0, 1.0, 2.0):
+@pytest.fixture
+def public(simulated, tmp_path, monkeypatch):
+    """Builds a public corpus of one file, in which the velocity is so many times what it was."""
+    monkeypatch.setattr(corpus, "PUBLIC", {"pretrain": {"sim-perich": ["one"]}})
+
+    def make(scale: float) -> pd.DataFrame:
+        cursor = simulated.behavior["cursor"]
         series = cursor | {"vel": cursor["vel"] * scale}
-        replace(simulated, behavior={"cursor": series}).save(path)
-        found.append(corpus.build(tmp_path, **data))
-    assert found[0].equals(found[1]) and not found[0].equals(found[2])
-    assert found[0].drop(columns="sha256").equals(found[2].drop(columns="sha256"))
+        one = replace(simulated, behavior={"cursor": series})
+        one.save(tmp_path / "sim-perich/one.h5")
+        return corpus.build(tmp_path, **DATA | {"corpus": "poyo_mp", "root": str(tmp_path)})
+
+    return make
+
+
+@pytest.mark.filterwarnings("ignore:.*one.h5")
+def test_a_public_file_that_was_replaced_changes_the_index(public):
+    """So that what depends on the corpus runs again: its counts may be the same."""
+    one, same, other = (public(scale) for scale in (1.0, 1.0, 2.0))
+    assert one.equals(same) and not one.equals(other)
+    assert one.drop(columns="sha256").equals(other.drop(columns="sha256"))
+
+
+@pytest.mark.filterwarnings("ignore:.*one.h5")
+def test_what_is_suspicious_in_a_public_file_is_warned_of(public):
+    with pytest.warns(UserWarning, match=r"one\.h5: cursor.vel varies by .*is it in cm/s\?"):
+        public(1000.0)
 
 
 def test_the_index_has_a_row_of_facts_for_every_session(built):

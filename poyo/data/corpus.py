@@ -2,12 +2,15 @@
 `sources.load_corpus` reads it, so that training does not depend on how simulation works."""
 
 import hashlib
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from .. import ROOT, replacing
+from .health import trouble
 from .recording import CO, MAZE, RT, Recording, require
 from .simulate import simulate
 from .sources import ONE_SOURCE, PUBLIC, readout_of
@@ -37,8 +40,8 @@ def build(
     most units.
     Returns and writes folder/sessions.csv, a row per session: role ("pretrain" or a column of
     Table 2), brainset, subject, task, session_id, path (relative to the repository where inside
-    it), sizes and, of public files, sha256. Raises ValueError for an unknown corpus,
-    RecordingError for a missing file."""
+    it), sizes and, of public files, sha256; what is suspicious in these is warned of. Raises
+    ValueError for an unknown corpus, RecordingError for a missing file."""
     paths = []
     if corpus == "simulated":
         for role, animal, flavour, task in SIMULATED:
@@ -75,6 +78,8 @@ def build(
         if corpus != "simulated":  # a file that was replaced changes the index, so that all that
             with path.open("rb") as file:  # depends on it runs again
                 row["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+            for line in trouble(replace(recording, target=readout_of(recording).target)):
+                warnings.warn(f"{where}: {line}", stacklevel=2)
         rows.append(row)
     index = pd.DataFrame(rows).astype({"path": str})
     with replacing(folder / "sessions.csv") as scratch:

@@ -122,15 +122,10 @@ def _candidates(folder: Path) -> list[Path]:
 def _row(one: Recording) -> dict:
     units, spikes = len(one.unit_ids), int(contains(one.domain, one.spike_times).sum())
     return {
-        "session": one.session_id,
-        "animal": one.subject,
-        "date": date_of(one.session_id),
-        "units": units,
-        "spikes": spikes,
-        "Hz per unit": spikes / one.duration / units,
-        "minutes": one.duration / 60,
-        "trials": len(one.intervals.get("trials", ())),
-    }
+        "session": one.session_id, "animal": one.subject, "date": date_of(one.session_id),
+        "units": units, "spikes": spikes, "Hz per unit": spikes / one.duration / units,
+        "minutes": one.duration / 60, "trials": len(one.intervals.get("trials", ())),
+    }  # fmt: skip
 
 
 def _compared(row: dict, rows: dict[str, dict]) -> str:

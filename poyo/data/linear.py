@@ -60,11 +60,8 @@ def linear_fit(recording: Recording, lags: tuple[int, ...] = LAGS) -> Fit:
     splits, parts = recording.splits or split_in_time(recording.domain), []
     for name in ("train", "valid"):
         rows = np.flatnonzero(contains(splits.get(name, intervals([])), centres))
-        rows = rows[
-            np.isfinite(target(rows, np.zeros(1))).all((1, 2))
-            & (rows > max(lags))
-            & (rows < steps + min(lags))
-        ]
+        fits = (rows > max(lags)) & (rows < steps + min(lags))
+        rows = rows[fits & np.isfinite(target(rows, np.zeros(1))).all((1, 2))]
         every = max(1, -(-len(rows) // ROWS))
         parts.append((rows[::every], np.hstack([counts[rows[::every] - lag] for lag in lags])))
     (train, x), (valid, z) = parts

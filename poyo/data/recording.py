@@ -226,11 +226,9 @@ class Recording:
 
     def split(self, seed: int = 0) -> Self:
         """With new splits: of its "trials" at random, or in time where there are none."""
-        if "trials" in self.intervals:
-            splits = split_trials(self.domain, self.intervals["trials"], seed)
-        else:
-            splits = split_in_time(self.domain)
-        return replace(self, splits=splits)
+        if "trials" not in self.intervals:
+            return replace(self, splits=split_in_time(self.domain))
+        return replace(self, splits=split_trials(self.domain, self.intervals["trials"], seed))
 
     @classmethod
     def from_arrays(
