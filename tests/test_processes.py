@@ -6,12 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import torch
 
-from poyo import processes
+from poyo import processes, threads
+from poyo.data.recording import Recording
 from poyo.study import notebook
 from poyo.study.notebook import NotebookError
 
@@ -92,6 +96,20 @@ def test_workers_of_a_killed_parent_are_gone_within_seconds(tmp_path):
     parent.kill()
     parent.wait()
     until(lambda: not any(map(alive, workers)), 5.0)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU there are no workers")
+def test_workers_share_one_copy_of_a_recording(tmp_path):
+    """Memory must not grow with their number: joblib writes large arrays once, and they map it."""
+    rng = np.random.default_rng(0)
+    spikes, times = np.sort(rng.uniform(0, 100, 300_000)), np.arange(0, 100, 0.01)
+    units, target = rng.integers(0, 9, len(spikes)), np.sin(times)
+    Recording.from_arrays(spikes, units, times, target, session_id="one").save(tmp_path / "one.h5")
+    one = Recording.load(tmp_path / "one.h5")
+    other = replace(one, splits={})
+    threads.use(2)
+    found = threads.processes(lambda _: [r.spike_times.filename for r in (one, other)], [1, 2])
+    assert len({*found[0], *found[1]}) == 1
 
 
 def test_an_orphan_may_save_what_it_has(tmp_path):
