@@ -149,7 +149,7 @@ def test_a_method_tries_its_own_rates_first():
     adapt = profile.load().adapt
     assert adapt.grid("finetune")[0] == adapt.finetune
     tried = [(r.lr, r.embedding_lr) for r in adapt.grid("single_session")]
-    assert tried == [(1e-2, 1e-2), (2e-2, 2e-2), (1e-2, 2e-2)]
+    assert tried == [(1e-2, 2e-2), (2e-2, 2e-2), (1e-2, 1e-2)]
     rates = [r.embedding_lr for r in adapt.grid("unit_identification")]
     assert rates == [1e-1, 2e-2, 5e-2]
 
