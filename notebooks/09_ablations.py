@@ -147,7 +147,8 @@ lines.append(f"- Expected in 9.2 to be worse: {'; '.join(said)}.")
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# The intervals stand in section 11.3 of [11_results](11_results.ipynb). What stays open is what
-# these parts are worth after a long training.
+# The intervals stand in section 11.3 of [11_results](11_results.ipynb). That a longer window loses
+# was not expected; perhaps it takes more steps than there were here. What stays open is what these
+# parts are worth after a long training.
 #
 # Next: [11_results](11_results.ipynb) gathers every table and judges the paper's claims.
