@@ -120,13 +120,15 @@ class Decoder:
         return tokens.prepare(recording, readout, self.units, self.sessions)
 
     def decode(self, recording: Recording, split: str = "test") -> evaluate.Decoded:
-        """The behaviour in a split ("train", "valid" or "test"), beside the true one."""
+        """The behaviour in a split ("train", "valid" or "test"), beside the true one: see
+        `evaluate.Decoded`; times (T,) in s, target and prediction (T, D) in the recording's unit.
+        Only where behaviour was sampled; `poyo.stream` decodes spikes alone."""
         session = self.session(recording)
         domain = evaluate.fitting(session, split, self.windows)
         return evaluate.decode(self.model, session, domain, self.windows)
 
     def score(self, recordings: list[Recording], split: str = "test") -> dict[str, float]:
-        """R² of each session in a split, by session id."""
+        """R² of each session in a split, by session id; nan where no window fits into it."""
         sessions = [self.session(recording) for recording in recordings]
         return evaluate.scores(self.model, sessions, split, self.windows)
 
