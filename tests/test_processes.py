@@ -121,7 +121,8 @@ def test_an_orphan_may_save_what_it_has(tmp_path):
     until((tmp_path / "saved").exists, 5.0)
 
 
-def test_a_lock_is_waited_for_and_goes_with_its_process(tmp_path):
+def test_a_lock_is_waited_for_and_goes_with_its_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "GRACE", 0.0)
     holder, said = script(HOLDS, tmp_path, "60"), []
 
     def busy(process: str) -> None:
@@ -135,6 +136,15 @@ def test_a_lock_is_waited_for_and_goes_with_its_process(tmp_path):
     holder.wait()
     with processes.locked(tmp_path / "lock", pytest.fail):
         pass
+
+
+def test_one_that_is_about_to_end_is_waited_for_without_a_word(tmp_path):
+    holder = script(
+        HOLDS, tmp_path, "2"
+    )  # so long a stage may outlive a `dvc repro` that was killed
+    until((tmp_path / "ready").exists)
+    with processes.locked(tmp_path / "lock", pytest.fail):
+        assert holder.wait() == 0
 
 
 def test_signals_that_are_ignored_stay_ignored():
@@ -189,6 +199,7 @@ def test_a_run_that_is_asked_to_end_takes_its_kernel_along(running):
 def test_a_notebook_is_not_run_twice_at_a_time(running, tmp_path, monkeypatch):
     parent, kernel = running
     (stage,) = psutil.Process(parent.pid).children()
+    monkeypatch.setattr(processes, "GRACE", 0.0)
     scratch = (tmp_path / "runs/scratch/one.running.ipynb").stat()
     with pytest.raises(NotebookError, match=f"one is run by process {stage.pid}; wait for it"):
         notebook.run("one", root=tmp_path)
