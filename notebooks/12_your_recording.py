@@ -244,12 +244,6 @@ plt.show()
 # %%
 trained.save(file)
 file = file.relative_to(ROOT)
-if (
-    not decoder
-    and history[-1]["step"] >= steps
-    and history[-1]["valid_r2"] >= max(row["valid_r2"] for row in history)
-):
-    print("validation R² still rose when the steps were spent: raise your_recording.budget")
 print(f"{readout.quantity}: POYO test R² {decoded.r2:.3f}, Wiener filter {filtered.r2:.3f}")
 print(f"decoder: {file}; in Python:")
 print("    from poyo.decoder import Decoder")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import NoReturn
 
 try:
     import fcntl
@@ -79,33 +79,25 @@ def leave(asked: list[int]) -> NoReturn:
     raise KeyboardInterrupt if asked[0] == signal.SIGINT else SystemExit(128 + asked[0])
 
 
-def _taken(file: IO) -> bool:
-    """Whether nobody else holds the lock."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 @contextmanager
 def locked(path: Path, busy: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock file `path`, as long as this process lives at most. While another one holds
-    it, wait for that; if it is not about to end, call `busy` with its process id as text, which
-    may raise."""
+    it, wait; if it does not end soon, call `busy` with its process id, which may raise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as file:
-        patience = time.monotonic() + POLL + GRACE  # what one whose parent has ended may still take
-        try:
-            while fcntl and not _taken(file):
+        patience = time.monotonic() + POLL + GRACE  # one whose parent ended may take so long
+        while fcntl:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(POLL / 5)
                 if time.monotonic() > patience:
                     file.seek(0)
                     busy(file.read())
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                    break
-                time.sleep(POLL / 5)
-        except OSError:
-            pass  # a file system without locks
+                    patience = float("inf")
+            except OSError:
+                break  # a file system without locks
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -201,7 +201,7 @@ def test_a_file_that_does_not_say_what_is_decoded_says_what_could_be(tmp_path):
             "bin starts are there twice",
         ),
         (SPIKES, {}, "there is nothing in it that could be decoded"),
-        (OWN | {"velocity": np.array([{}])}, {}, "holds Python objects; of one array per unit"),
+        (OWN | {"velocity": np.array([{}])}, {}, "holds Python objects; save plain arrays"),
         (OWN | {"times": np.append(TIMES[:-1], np.nan)}, {}, "behaviour times hold 1 NaN"),
     ],
 )

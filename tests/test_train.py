@@ -508,20 +508,27 @@ def test_a_loss_that_is_not_finite_names_its_windows_and_spoils_nothing(
     assert weights(decoder.model) == before
 
 
-def test_what_ends_a_training_early_leaves_the_decoder_as_it_was(
-    simulated, training, windows, monkeypatch
+def test_a_decoder_whose_training_was_interrupted_is_as_before_and_resumes_when_fitted_again(
+    simulated, training, windows, scratch, monkeypatch, capsys
 ):
-    decoder = start([simulated], windows)
-    before, scores = weights(decoder.model), module.evaluate.scores
+    whole, history = run([simulated], training, windows)
+    monkeypatch.setenv("POYO_SCRATCH", str(scratch / "other"))
+    decoder, scores = start([simulated], windows), module.evaluate.scores
+    before = weights(decoder.model)
 
     def interrupted(*arguments):
         scores(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.evaluate, "scores", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fit(decoder, [simulated], training, label="test")
+    monkeypatch.setattr(module, "SAVE_EVERY", -1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.evaluate, "scores", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(decoder, [simulated], training, label="test")
     assert weights(decoder.model) == before and not decoder.model.training
+    assert fit(decoder, [simulated], training, label="test") == history
+    assert "test: resumed at step" in capsys.readouterr().err
+    assert weights(decoder.model) == weights(whole)
 
 
 def test_trials_too_short_to_validate_by_say_so_before_training(simulated, training, windows):

@@ -33,9 +33,9 @@ def load(path: Path) -> Any:
             content = dict(content)
         except ValueError as error:
             cure = (
-                "of one array per unit, save np.concatenate(arrays) as spike_times and np.repeat("
+                "save plain arrays; an array of times per unit becomes spike_times and spike_units"
             )
-            cure += "np.arange(len(arrays)), [len(a) for a in arrays]) as spike_units"
+            cure += " by np.concatenate(arrays) and np.repeat(ids, [len(a) for a in arrays])"
             require("pickle" not in str(error), f"{path} holds Python objects; {cure}")
             raise
         only = next(iter(content.values()), None)
