@@ -1,6 +1,6 @@
 """What the stages of dvc.yaml call; code, run and render also serve a notebook alone.
 
-python -m poyo code NAME                                notebooks/NAME.py -> runs/code/NAME
+python -m poyo code NAME ...                            notebooks/NAME.py -> runs/code/NAME
 python -m poyo run NAME [--as KEY] [-p key value ...]   -> runs/notebooks/KEY.ipynb
 python -m poyo render NAME [--from KEY] [--as PAGE]     -> notebooks/rendered/PAGE.ipynb
 python -m poyo params      reads params.yaml strictly   -> runs/params.txt
@@ -56,7 +56,8 @@ def notebook(args: argparse.Namespace) -> None:
     from .study import notebook as verbs
 
     if args.command == "code":
-        verbs.code(args.name, ROOT)
+        for name in args.name:
+            verbs.code(name, ROOT)
     elif args.command == "render":
         verbs.render(args.name, args.key, ROOT, args.page)
     else:
@@ -70,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for command in ("code", "run", "render"):
         verb = commands.add_parser(command)
         verb.set_defaults(do=notebook)
-        verb.add_argument("name", metavar="NAME", help="of a file notebooks/NAME.py")
+        more = "+" if command == "code" else None
+        verb.add_argument("name", metavar="NAME", nargs=more, help="of a file notebooks/NAME.py")
     for do in (params, collect, seconds):
         commands.add_parser(do.__name__).set_defaults(do=do)
     for command, flag in (("run", "--as"), ("render", "--from")):

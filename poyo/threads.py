@@ -29,10 +29,6 @@ def use(n: int) -> None:
     if n < 1:
         raise ValueError(f"threads: {n}; at least 1 is needed")
     torch.set_num_threads(1)
-    if sys.platform == "linux":
-        # glibc would give the memory of every step back to the system, and ask for it again
-        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)(option, 2**30)
     sys.setswitchinterval(1e-4)  # s; a thread back from torch waits less for another's Python
     _count = n
     _pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))

@@ -76,8 +76,10 @@ def test_every_notebook_is_run_and_rendered():
         f"python -m poyo {verb} ${{item}}" for verb in ("code", "run", "render")
     ]
     sources -= {"10_speed", *STAGES["asked"]["foreach"].values()}
-    assert sources == set(NOTEBOOKS.values()) == set(GRAPH["vars"][0]["notebooks"])
-    assert sources == set(STAGES["render"]["foreach"])
+    assert sources == set(NOTEBOOKS.values()) == set(STAGES["render"]["foreach"])
+    assert sources == set(STAGES["code"]["cmd"].split()[4:])
+    assert {f"runs/code/{name}" for name in sources} == set(STAGES["code"]["outs"])
+    assert {"poyo", *(f"notebooks/{name}.py" for name in sources)} == set(STAGES["code"]["deps"])
     verbs = {
         stage: [" ".join(cmd.split()[3:7]) for cmd in STAGES[stage]["cmd"]]
         for stage in ASKED - {"asked"}

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter
 
 from .behaviour import PHASES, Behaviour, center_out, maze, random_target, self_paced
 from .intervals import intervals, subtract, union
@@ -114,6 +113,8 @@ FLAVOURS = {
 
 def wander(rng: np.random.Generator, steps: int, n: int, tau: float) -> np.ndarray:
     """(steps, n) Ornstein-Uhlenbeck noise of unit variance and time constant `tau` seconds."""
+    from scipy.signal import lfilter  # a second to import, and most pages do not simulate
+
     keep, noise = np.exp(-STEP / tau), rng.standard_normal((steps, n))
     noise[1:] *= np.sqrt(1 - keep**2)
     return lfilter([1.0], [1.0, -keep], noise, axis=0)
