@@ -17,8 +17,8 @@
 #
 # Before it trains, the terminal says about how long pretraining takes; adapting to the held-out
 # sessions comes on top of that. Then it shows progress and the time left. If it is stopped, run it
-# again: trainings that were finished are not repeated. For a first look in a quarter of the steps
-# add `share 0.25`. The recipes are `your_lab` in `params.yaml`; how a file may look is on [the
+# again: trainings that were finished are not repeated. For a first look in a fifth of the steps
+# add `share 0.2`. The recipes are `your_lab` in `params.yaml`; how a file may look is on [the
 # page for one recording](12_your_recording.ipynb). What can be said after `-p`:
 #
 # - `folder`: where the sessions lie, a file each; `target`, `unit`, `names` as for one recording;

@@ -81,6 +81,7 @@ def modules() -> dict[str, str]:
     return found
 
 
+@cache
 def _yaml(name: str) -> dict:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return yaml.load((ROOT / name).read_text(), loader)["stages"]
@@ -169,7 +170,7 @@ def _reads(stage: str, key: str) -> bool:
     """Whether a stage reads a parameter, the section that it is in, or a part of it; or is one of
     a matrix over it."""
     if f"${{{key}}}" in _yaml("dvc.yaml")[stage.split("@")[0]].get("matrix", {}).values():
-        return not stage.startswith("code")
+        return True
     listed = set(stages()[stage]["params"]) - {"profile"}
     return any(f"{a}.".startswith(f"{b}.") for one in listed for a, b in ((one, key), (key, one)))
 

@@ -4,7 +4,6 @@ torch's own threads split every operation: at POYO's sizes they mostly wait for 
 another number of them gives other last digits. Here a batch is cut into chunks of windows, each
 thread computes some of them alone, and what they give is put together in the chunks' order."""
 
-import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterable

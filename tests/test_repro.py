@@ -53,7 +53,7 @@ def test_a_second_repro_does_nothing(clone):
 
 
 def test_the_committed_lock_holds_no_stage_that_the_graph_lacks():
-    """DVC never forgets one, and reads and writes the whole file for each stage: seconds, in all."""
+    """DVC never forgets one, and reads and writes the whole file for each stage."""
     known = dvc(ROOT, "stage", "list", "--name-only").stdout.split()
     assert {*read_yaml(ROOT / "dvc.lock")["stages"]} <= {*known}
 
