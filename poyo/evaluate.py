@@ -9,6 +9,7 @@ from torch import nn
 from . import threads
 from .config import Windows
 from .data.intervals import contains
+from .data.recording import require
 from .sampling import grid
 from .tokens import Session, tokenize
 
@@ -85,7 +86,9 @@ def covering(domain: np.ndarray, windows: Windows) -> np.ndarray:
 
 def fitting(session: Session, split: str, windows: Windows) -> np.ndarray:
     """The split's intervals (n, 2) that windows fit in; shorter trials cannot be decoded."""
-    domain = session.recording.splits[split]
+    splits = session.recording.splits
+    require(split in splits, f"split: {split!r} is unknown; known: {', '.join(splits)}")
+    domain = splits[split]
     return domain[np.diff(domain)[:, 0] >= windows.length - 2 * windows.overhang - 1e-6]
 
 

@@ -62,5 +62,7 @@ class Vocabulary:
 
 def units_and_sessions(recordings: list[Recording]) -> tuple[Vocabulary, Vocabulary]:
     """The vocabularies of units and of sessions of a corpus."""
+    if isinstance(recordings, Recording):
+        raise TypeError("a list of recordings is needed: [recording] where it is one")
     units = Vocabulary(name for recording in recordings for name in recording.unit_names)
     return units, Vocabulary(recording.session_id for recording in recordings)

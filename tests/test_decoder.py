@@ -61,6 +61,15 @@ def test_a_session_it_does_not_know_is_named(pretrained, easy):
         pretrained.decode(easy())
 
 
+def test_an_unknown_split_and_a_recording_that_is_no_list_say_so(pretrained, simulated):
+    with pytest.raises(RecordingError, match="'tset' is unknown; known: train, valid, test"):
+        pretrained.score([simulated], "tset")
+    with pytest.raises(TypeError, match=r"a list of recordings is needed: \[recording\]"):
+        Decoder.new(simulated)
+    with pytest.raises(TypeError, match="a list of recordings is needed"):
+        pretrained.adopt(simulated)
+
+
 def test_scores_are_those_of_what_it_decodes(pretrained, simulated):
     for split in ("valid", "test"):
         r2 = pretrained.decode(simulated, split).r2
