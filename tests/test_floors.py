@@ -83,5 +83,5 @@ def test_the_floors_stay_small():
     sizes = {name: [n for module, n in lines.items() if floor(module) == name] for name in FLOORS}
     assert len(sizes["method"]) <= 21 and sum(sizes["method"]) <= 2655
     # of the data floor 900 lines are other laboratories' file formats
-    most = {"data": 2850, "study": 2930}
+    most = {"data": 2850, "study": 2940}
     assert all(sum(sizes[name]) <= n for name, n in most.items()), sizes
