@@ -83,11 +83,8 @@ plotting.table(pairs.groupby("role", sort=False)[[*names]].mean().rename_axis("s
 # %%
 judged = {"as judged": results.primary(before)}
 judged["from scratch with more steps"] = results.primary(after)
-moved = [
-    c
-    for c in judged["as judged"].index
-    if judged["as judged"].estimate[c] != judged["from scratch with more steps"].estimate[c]
-]
+one, two = judged.values()
+moved = [c for c in one.index if one.estimate[c] != two.estimate[c] and c != results.CONTROL]
 fig, ax = plt.subplots(figsize=(6.2, 2.0))
 for shift, (label, table), color in zip((0.12, -0.12), judged.items(), ("0.5", "C0")):
     for y, row in enumerate(table.loc[moved[::-1]].itertuples()):
