@@ -4,7 +4,7 @@
 # > **Question.** What does a pretrained network bring to a day, or an animal, that it has never
 # > seen?\
 # > **In the paper:** section 2.5, Table 2 and Figure 4.\
-# > **Cost** on two CPU cores: five minutes.
+# > **Cost** on two CPU cores: four minutes.
 #
 # The network of [04_pretrain](04_pretrain.ipynb) is given sessions it has never seen: a new day of
 # a known animal, and an animal that was not in the training set at all, in two tasks. The unit

@@ -4,7 +4,7 @@
 # > **Question.** What would a laboratory use otherwise, and how well does it decode the same
 # > trials?\
 # > **In the paper:** the other rows of Table 2.\
-# > **Cost** on two CPU cores: three minutes.
+# > **Cost** on two CPU cores: two minutes.
 #
 # A new decoder is worth its cost only if it beats what a lab would otherwise use. These are the
 # other rows of the paper's Table 2. All of them see the same train split under the same loss

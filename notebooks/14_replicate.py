@@ -3,7 +3,7 @@
 #
 # > **Question.** What do one simulated species and all that was trained on it say to each claim?\
 # > **In the paper:** its four questions, asked anew of every species.\
-# > **Cost** on two CPU cores: four minutes for each species.
+# > **Cost** on two CPU cores: three minutes for each species.
 #
 # A claim about a method needs more than one corpus: two trainings on the same simulated animals
 # share everything that was peculiar to those animals. So the claims of
