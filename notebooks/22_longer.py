@@ -9,10 +9,10 @@
 # Three claims of [11_results](11_results.ipynb) compare a pretrained network with one that was
 # trained from scratch on all labels of a single session. In [14_replicate](14_replicate.ipynb)
 # that training has `evidence.budgets.from_scratch` steps, so that six species fit into one
-# `dvc repro`. On development species it still became better with more of them. A comparison with a network that
-# was trained too little says nothing, so here it is trained anew, on the same sessions of the same
-# species, in one round of more than twice the steps; everything it is compared with stays as it
-# was, unit identification and finetuning with the steps of that page.
+# `dvc repro`. On development species it still became better with more of them. A comparison with
+# a network that was trained too little says nothing, so here it is trained anew, on the same
+# sessions of the same species, in one round of more than twice the steps; everything it is
+# compared with stays as it was, unit identification and finetuning with the steps of that page.
 #
 # This page was added after the claims had been judged. It can only take something away from them.
 # It is slow, so it runs when asked, after the replicates: `dvc repro -f -s asked@longer`.
