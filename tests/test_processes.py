@@ -139,9 +139,7 @@ def test_a_lock_is_waited_for_and_goes_with_its_process(tmp_path, monkeypatch):
 
 
 def test_one_that_is_about_to_end_is_waited_for_without_a_word(tmp_path):
-    holder = script(
-        HOLDS, tmp_path, "2"
-    )  # so long a stage may outlive a `dvc repro` that was killed
+    holder = script(HOLDS, tmp_path, "2")  # s; a stage may outlive a killed `dvc repro` so long
     until((tmp_path / "ready").exists)
     with processes.locked(tmp_path / "lock", pytest.fail):
         assert holder.wait() == 0

@@ -160,7 +160,8 @@ def test_what_the_readme_shows_of_a_run_is_on_its_page(page):
 
 
 def test_the_readme_says_what_more_steps_from_scratch_leave_of_the_claims():
-    again = results.primary(results.longer(results.evidence("simulated", range(41, 47))))
+    species = read_yaml(ROOT / "params.yaml")["evidence"]["claims"]
+    again = results.primary(results.longer(results.evidence("simulated", species)))
     readme = README.partition("depends on how long")[2]
     for claim in ("finetune > single", "unit id > single", "multi > single"):
         assert str(results.Estimate(*again.loc[claim].iloc[:5])) in readme
