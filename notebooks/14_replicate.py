@@ -3,7 +3,7 @@
 #
 # > **Question.** What do one simulated species and all that was trained on it say to each claim?\
 # > **In the paper:** its four questions, asked anew of every species.\
-# > **Cost** on two CPU cores: three minutes for each species.
+# > **Cost** on two CPU cores: some three minutes for each species.
 #
 # A claim about a method needs more than one corpus: two trainings on the same simulated animals
 # share everything that was peculiar to those animals. So the claims of
@@ -19,7 +19,6 @@
 species = 1
 
 # %%
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -34,10 +33,8 @@ setup = params.evidence
 rest = params.your_lab, params.windows, params.wiener, params.baselines
 how = replicates.how(setup, *rest)
 wrong = replicates.how(setup, *rest, pretrain=setup.control_steps)
-# from scratch, few labels are learned best in one long round: a validation trial ends it too soon
-alone = how.recipes.from_scratch
-few = replace(how.recipes, from_scratch=replace(alone, steps=alone.budget))
-few = how._replace(recipes=few)
+# with few labels half the steps from scratch are enough (15_tuning)
+few = replicates.how(setup, *rest, from_scratch=setup.steps["from_scratch"] // 2)
 
 # %% [markdown]
 # ## 14.1 The species

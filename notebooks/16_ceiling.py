@@ -35,7 +35,7 @@ plt.style.use("poyo.study.style")
 params = profile.load()
 threads.use(params.threads)
 setup = params.evidence
-recipes = lab.limited(params.your_lab, {"from_scratch": poyo_steps})
+recipes = lab.in_one_round(params.your_lab, {"from_scratch": poyo_steps})
 how = lab.How(setup.size, params.windows, params.wiener, params.baselines, recipes)
 networks = {method: getattr(params.baselines, method) for method in lab.NETWORKS}
 longer = {method: replace(grid, steps=network_steps) for method, grid in networks.items()}

@@ -102,7 +102,7 @@ def clone(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     (folder / "figures/data").mkdir(parents=True)
     # read by pages; made by others when asked, or before
-    for asked in ("cortex", "ceiling", "earlier_claims", "longer"):
+    for asked in ("cortex", "ceiling", "earlier_claims"):
         shutil.copy(ROOT / f"figures/data/{asked}.csv", folder / "figures/data")
     roles: dict = {}
     for session in SESSIONS:

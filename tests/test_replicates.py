@@ -45,12 +45,12 @@ def test_more_trials_are_behind_the_recording_to_learn_from_or_to_be_scored_on(b
         assert len(long.intervals["trials"]) > len(brief.intervals["trials"])
 
 
-def test_a_budget_bounds_the_first_round_too():
+def test_a_replicate_trains_in_one_round_of_the_steps_that_are_asked_for():
     recipes = profile.load().your_lab
-    short = lab.limited(recipes, {"pretrain": 7, "from_scratch": 10**6})
-    assert (short.pretrain.steps, short.pretrain.budget) == (7, 7)
-    assert short.from_scratch.steps == recipes.from_scratch.steps
-    assert short.from_scratch.budget == 10**6 and short.finetune == recipes.finetune
+    once = lab.in_one_round(recipes, {"unit_identification": 7, "from_scratch": 10**6})
+    assert once.unit_identification == replace(recipes.unit_identification, steps=7)
+    assert (once.from_scratch.steps, once.from_scratch.budget) == (10**6, 10**6)
+    assert once.finetune == recipes.finetune
 
 
 def test_a_session_with_more_trials_keeps_those_it_is_scored_on():

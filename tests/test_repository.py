@@ -13,7 +13,6 @@ from packaging.requirements import Requirement
 
 from poyo import ROOT, closure
 from poyo.config import read_yaml
-from poyo.study import results
 
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -157,15 +156,6 @@ def test_what_the_readme_shows_of_a_run_is_on_its_page(page):
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     printed = "".join("".join(output.get("text", "")) for output in outputs)
     assert not [line for line in block.splitlines()[:-1] if line not in printed]
-
-
-def test_the_readme_says_what_more_steps_from_scratch_leave_of_the_claims():
-    species = read_yaml(ROOT / "params.yaml")["evidence"]["claims"]
-    again = results.primary(results.longer(results.evidence("simulated", species)))
-    readme = README.partition("depends on how long")[2]
-    for claim in ("finetune > single", "unit id > single", "multi > single"):
-        assert str(results.Estimate(*again.loc[claim].iloc[:5])) in readme
-    assert again.verdict["finetune > single"] == results.NOT_RESOLVED
 
 
 def test_links_of_the_readme_lead_somewhere():

@@ -366,15 +366,6 @@ def test_a_ceiling_is_the_best_method_with_most_trials_and_a_share_is_of_the_way
     assert share.mean == pytest.approx(0.25) and share.n == 3
 
 
-def test_rows_from_scratch_are_replaced_by_those_with_more_steps_or_none_is():
-    rows = results.evidence("simulated", (41, 42))
-    more = results.longer(rows)
-    changed = rows.r2.to_numpy() != more.r2.to_numpy()
-    assert set(more.method[changed]) == {"from_scratch", "single_session"}
-    assert set(more.trials[changed]) == {"all"} and list(more) == list(rows)
-    assert results.longer(rows.assign(unit=1)).empty
-
-
 def test_claims_rest_on_species_that_nothing_was_chosen_on():
     params = profile.load()
     files = {int(path.stem) for path in (plotting.FIGURES / "data/replicates").glob("*.csv")}

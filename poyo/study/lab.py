@@ -65,16 +65,14 @@ def shortened(recipes: Lab, share: float) -> Lab:
     return replace(recipes, **{name: less(getattr(recipes, name)) for name in names})
 
 
-def limited(recipes: Lab, budgets: dict[str, int]) -> Lab:
-    """The recipes with other budgets, which the first round does not exceed, either; unit
-    identification, which has one round, with so many steps."""
+def in_one_round(recipes: Lab, steps: dict[str, int]) -> Lab:
+    """The recipes with so many steps and no further round."""
 
-    def within(recipe: EmbeddingRecipe, budget: int) -> Any:
-        if not isinstance(recipe, Plateau):
-            return replace(recipe, steps=budget)
-        return replace(recipe, steps=min(recipe.steps, budget), budget=budget)
+    def once(recipe: EmbeddingRecipe, n: int) -> Any:
+        budget: Any = {"budget": n} if isinstance(recipe, Plateau) else {}
+        return replace(recipe, steps=n, **budget)
 
-    return replace(recipes, **{n: within(getattr(recipes, n), b) for n, b in budgets.items()})
+    return replace(recipes, **{name: once(getattr(recipes, name), n) for name, n in steps.items()})
 
 
 def cost(decoder: Decoder, recordings: list[Recording], recipe: EmbeddingRecipe) -> float:

@@ -172,7 +172,7 @@ class Lab:
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """The replicates that claims rest on, and what each of them is. claims, development: seeds of
-    simulated species; budgets, batch_sizes: of the recipes of `your_lab`, instead of theirs."""
+    simulated species; steps, batch_sizes: of the recipes of `your_lab`, instead of theirs."""
 
     claims: tuple[int, ...]
     development: tuple[int, ...]
@@ -183,7 +183,7 @@ class Evidence:
     test_minutes: float
     units: tuple[int, int]
     trials: tuple[int, ...]
-    budgets: dict[str, int]
+    steps: dict[str, int]
     control_steps: int
     batch_sizes: dict[str, int]
     finetune_lr: float
@@ -192,7 +192,7 @@ class Evidence:
         both = self.claims + self.development
         check(len({*both}) == len(both), f"claims and development share a species: {both}")
         known = "unit_identification", "finetune", "from_scratch"
-        for name, keys in (("budgets", ("pretrain", *known)), ("batch_sizes", known)):
+        for name, keys in (("steps", ("pretrain", *known)), ("batch_sizes", known)):
             check({*getattr(self, name)} == {*keys}, f"{name}: the keys are {', '.join(keys)}")
 
 

@@ -18,11 +18,11 @@ KNOWN = ("sim-c", CO), ("sim-c", RT), ("sim-m", CO), ("sim-m", RT), ("sim-j", CO
 NEW_DAY, NEW_ANIMAL = (("sim-m", RT),), (("sim-t", CO), ("sim-t", RT))
 
 
-def how(setup: Evidence, recipes: Lab, windows, wiener, baselines, **budgets: int) -> lab.How:
+def how(setup: Evidence, recipes: Lab, windows, wiener, baselines, **steps: int) -> lab.How:
     """What a replicate is trained with: the recipes of a laboratory with what `setup` says
-    otherwise. windows, wiener, baselines: of `lab.How`; budgets: gradient steps by recipe, instead
-    of those of `setup`."""
-    recipes = lab.limited(recipes, setup.budgets | budgets)
+    otherwise, each in one round. windows, wiener, baselines: of `lab.How`; steps: by recipe,
+    instead of those of `setup`."""
+    recipes = lab.in_one_round(recipes, setup.steps | steps)
     sizes = setup.batch_sizes.items()
     changed = {name: replace(getattr(recipes, name), batch_size=size) for name, size in sizes}
     changed["finetune"] = replace(changed["finetune"], lr=setup.finetune_lr)

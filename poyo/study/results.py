@@ -286,16 +286,6 @@ def limit(ceiling: pd.DataFrame, noiseless: bool = False) -> pd.Series:
     return table[table.mean().idxmax()]
 
 
-def longer(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `evidence` where POYO from scratch had the steps of 22_longer; empty where that
-    was not computed for all their species."""
-    keys = ["unit", "role", "session", "method", "trials"]
-    more = pd.read_csv(FIGURES / "data/longer.csv").rename(columns={"species": "unit"})
-    found = rows.set_index(keys)
-    found.update(more.set_index(keys))
-    return found.reset_index()[rows.columns] if {*rows.unit} <= {*more.unit} else rows[:0]
-
-
 def closed(new: pd.DataFrame, limit: pd.Series, method: str) -> Estimate:
     """The share of the way from scratch to the limit that a method covers, over species. new: the
     rows of held-out sessions with all their trials, as of `evidence`."""
