@@ -289,8 +289,9 @@ decided = (primary.verdict != results.NOT_RESOLVED).sum()
 decided = f"{decided} of the {len(primary)} claims are decided"
 caption = (
     f"*{where}: mean [95 % interval over {units}]. {decided}. p is corrected for the number of "
-    f"claims (Holm), the intervals are not; a claim of being as good is tested against "
-    f"-{results.MARGIN}; the control stands beside the claims.*"
+    f"claims (Holm), the intervals are not, and must be below {results.TWO_LOOKS} for a verdict; a "
+    f"claim of being as good is tested against -{results.MARGIN}; the control stands beside the "
+    "claims.*"
 )
 Markdown(plotting.markdown(rows, "claims", caption))
 
@@ -325,7 +326,8 @@ plt.show()
 # is in the table only.*
 #
 # **How firm is that?** The same claims, on the sets of species that came before, as they were
-# judged then, and on six of the last set with more than twice the steps from scratch.
+# judged then; on six of the last of these with more than twice the steps from scratch; and what
+# the first look at the present ones said.
 
 # %%
 earlier = pd.read_csv(plotting.FIGURES / "data/earlier_claims.csv").set_index("claim")
