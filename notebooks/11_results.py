@@ -289,9 +289,9 @@ decided = (primary.verdict != results.NOT_RESOLVED).sum()
 decided = f"{decided} of the {len(primary)} claims are decided"
 caption = (
     f"*{where}: mean [95 % interval over {units}]. {decided}. p is corrected for the number of "
-    f"claims (Holm), the intervals are not, and must be below {results.TWO_LOOKS} for a verdict; a "
-    f"claim of being as good is tested against -{results.MARGIN}; the control stands beside the "
-    "claims.*"
+    f"claims (Holm), the intervals are not; a verdict needs p below {results.TWO_LOOKS}, for two "
+    f"looks; a claim of being as good is tested against -{results.MARGIN}; the control stands "
+    "beside the claims.*"
 )
 Markdown(plotting.markdown(rows, "claims", caption))
 
