@@ -28,7 +28,8 @@ plt.style.use("poyo.study.style")
 params = profile.load()
 scaling = pd.read_csv(plotting.FIGURES / "data/scaling.csv")
 efficiency = pd.read_csv(plotting.FIGURES / "data/efficiency.csv")
-evidence = results.evidence(params.data.corpus, params.evidence.claims)
+species = params.evidence.claims + params.evidence.more
+evidence = results.evidence(params.data.corpus, species)
 n = evidence.unit.nunique()
 units = f"{n} species" if params.data.corpus == "simulated" else f"{n} sessions"
 print(f"replicates: {units}")

@@ -85,7 +85,10 @@ def shortened(tree: object) -> object:
         return [shortened(item) for item in tree]
     if not isinstance(tree, dict):
         return tree
-    rows = {key: SMALL.get(key, shortened(value)) for key, value in tree.items()}
+    rows = {
+        key: SMALL[key] if key in SMALL and not isinstance(value, dict) else shortened(value)
+        for key, value in tree.items()
+    }
     if isinstance(rows.get("tried"), dict):  # of methods, which try their own recipe besides
         rows["tried"] = dict.fromkeys(rows["tried"], ())
     elif "tried" in rows:

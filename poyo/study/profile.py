@@ -171,10 +171,11 @@ class Lab:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """The replicates that claims rest on, and what each of them is. claims, development: seeds of
-    simulated species; steps, batch_sizes: of the recipes of `your_lab`, instead of theirs."""
+    """The replicates that claims rest on, and what each of them is. claims, more, development:
+    seeds of simulated species; steps, batch_sizes: of the recipes of `your_lab`, not theirs."""
 
     claims: tuple[int, ...]
+    more: tuple[int, ...]
     development: tuple[int, ...]
     size: str
     days: int
@@ -189,8 +190,8 @@ class Evidence:
     finetune_lr: float
 
     def __post_init__(self):
-        both = self.claims + self.development
-        check(len({*both}) == len(both), f"claims and development share a species: {both}")
+        every = self.claims + self.more + self.development
+        check(len({*every}) == len(every), f"claims, more and development share species: {every}")
         known = "unit_identification", "finetune", "from_scratch"
         for name, keys in (("steps", ("pretrain", *known)), ("batch_sizes", known)):
             check({*getattr(self, name)} == {*keys}, f"{name}: the keys are {', '.join(keys)}")

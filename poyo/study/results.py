@@ -17,6 +17,7 @@ from .plotting import FIGURES, csv
 from .profile import TABLE_2, Params
 
 ALPHA = 0.05  # the share of wrong verdicts that is put up with, in a family of claims
+TWO_LOOKS = 0.0294  # for each of two looks at the same claims, to keep it at that (Pocock 1977)
 MARGIN = 0.02  # of R²: what is no further below is "as good as"
 NULL_CONTROLS = ("jitter 1 ms", "bins of 5 ms")  # ablations that take next to nothing away
 NOT_RESOLVED = "not resolved at this scale"
@@ -135,14 +136,14 @@ def holm(p) -> np.ndarray:
     return corrected.sort_index().where(p.notna()).to_numpy()
 
 
-def judge(tests: Mapping[object, Test]) -> pd.DataFrame:
+def judge(tests: Mapping[object, Test], alpha: float = ALPHA) -> pd.DataFrame:
     """The verdicts of a family of tests, a row each: estimate, low, high, n, p, p_holm, verdict.
-    A test says what it says where p_holm is below ALPHA; the intervals are each for itself."""
+    A test says what it says where p_holm is below alpha; the intervals are each for itself."""
     rows = [[*test.estimate[:4], test.p] for test in tests.values()]
     table = pd.DataFrame(rows, list(tests), ["estimate", "low", "high", "n", "p"])
     table["p_holm"] = holm(table.p)
     says = [test.says for test in tests.values()]
-    return table.assign(verdict=np.where(table.p_holm < ALPHA, says, NOT_RESOLVED))
+    return table.assign(verdict=np.where(table.p_holm < alpha, says, NOT_RESOLVED))
 
 
 def ablations(scores: pd.DataFrame) -> tuple[pd.DataFrame, float]:
@@ -260,14 +261,14 @@ def measures(rows: pd.DataFrame) -> pd.Series:
 
 
 def primary(rows: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts on the primary claims, one family, and on the control beside it: as `judge`,
-    with the difference that as many units of replication would find four times of five
-    ("detectable"). rows: as in `evidence`; of recordings there is no control."""
+    """The verdicts on the primary claims, one family that was looked at twice, and on the control
+    beside it: as `judge`, with the difference that as many units of replication would find four
+    times of five ("detectable"). rows: as in `evidence`; of recordings there is no control."""
     found = rows.groupby("unit").apply(measures, include_groups=False)
     tests = {c: greater(found[c], MARGIN * (c in AS_GOOD)) for c in found}
     control = {CONTROL: tests.pop(CONTROL)}  # only simulated spikes are shifted
     families = [tests, control] if found[CONTROL].notna().any() else [tests]
-    table = pd.concat(map(judge, families))
+    table = pd.concat([judge(family, TWO_LOOKS) for family in families])
     return table.assign(detectable=found.apply(detectable))
 
 
