@@ -71,7 +71,7 @@ panels = {column: scores[scores.column == column] for column in columns}
 if units == "species":
     theirs = {ours: table2 for table2, ours in results.HELD_OUT.items()}
     panels["new animals"] = met.rename(columns={"unit": "session_id"}).replace({"method": theirs})
-fig, axes = plt.subplots(1, len(panels), figsize=(7.8, 2.8), sharey=True)
+fig, axes = plt.subplots(1, len(panels), figsize=(7.2, 2.6), sharey=True)
 shown = [m for m in paper.METHODS if m in set(table2.method)]
 ours = {m: results.HELD_OUT.get(m.replace("poyo_1", "poyo_mp"), m) for m in shown}
 colors = {m: results.METHODS[ours[m]][1] if ours[m] in results.METHODS else "0.45" for m in shown}
