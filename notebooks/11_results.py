@@ -71,7 +71,7 @@ panels = {column: scores[scores.column == column] for column in columns}
 if units == "species":
     theirs = {ours: table2 for table2, ours in results.HELD_OUT.items()}
     panels["new animals"] = met.rename(columns={"unit": "session_id"}).replace({"method": theirs})
-fig, axes = plt.subplots(1, len(panels), figsize=(7.2, 2.6), sharey=True)
+fig, axes = plt.subplots(1, len(panels), figsize=(6.8, 2.5), sharey=True)
 shown = [m for m in paper.METHODS if m in set(table2.method)]
 ours = {m: results.HELD_OUT.get(m.replace("poyo_1", "poyo_mp"), m) for m in shown}
 colors = {m: results.METHODS[ours[m]][1] if ours[m] in results.METHODS else "0.45" for m in shown}
@@ -304,7 +304,7 @@ Markdown("\n".join(f"- {c}: {of}" + (f"; but {but}" if but else "") for c, of, b
 
 # %%
 found = replicates.groupby("unit").apply(results.measures, include_groups=False)
-fig, ax = plt.subplots(figsize=(6.0, 2.4))
+fig, ax = plt.subplots(figsize=(5.6, 2.4))
 ax.axvspan(-results.MARGIN, results.MARGIN, color="0.94", lw=0)
 ax.axvline(0, color="0.6", lw=0.8)
 colors = {"supported": "C2", "contradicted": "C3", results.NOT_RESOLVED: "0.45"}
