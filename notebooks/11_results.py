@@ -71,7 +71,7 @@ panels = {column: scores[scores.column == column] for column in columns}
 if units == "species":
     theirs = {ours: table2 for table2, ours in results.HELD_OUT.items()}
     panels["new animals"] = met.rename(columns={"unit": "session_id"}).replace({"method": theirs})
-fig, axes = plt.subplots(1, len(panels), figsize=(6.8, 2.5), sharey=True)
+fig, axes = plt.subplots(1, len(panels), figsize=(7.4, 2.3), sharey=True)
 shown = [m for m in paper.METHODS if m in set(table2.method)]
 ours = {m: results.HELD_OUT.get(m.replace("poyo_1", "poyo_mp"), m) for m in shown}
 colors = {m: results.METHODS[ours[m]][1] if ours[m] in results.METHODS else "0.45" for m in shown}
@@ -88,6 +88,7 @@ for ax, (column, part) in zip(axes, panels.items()):
         if reported := paper.TABLE_2.get(method, {}).get(column):
             ax.plot(reported[0], place[method], "|", ms=9, mew=1.6, color="k")
     ax.set(title=column, yticks=range(len(shown)), xlabel="test R²")
+    ax.locator_params(axis="x", nbins=2)
     ax.grid(axis="x", color="0.92", lw=0.6)
 if len(ceiling):
     axes[-1].axvline(results.limit(ceiling).mean(), color="0.3", ls="--", lw=0.8)
@@ -128,7 +129,7 @@ for column, part in table2.dropna(subset="paper_r2").groupby("column", sort=Fals
 table = scores[scores.column == "pretrain"].pivot_table(
     index=["task", "session_id"], columns="method", values="r2"
 )
-fig, ax = plt.subplots(figsize=(2.8, 2.6))
+fig, ax = plt.subplots(figsize=(2.5, 2.3))
 for color, task in enumerate(paper.TASKS):
     part = table[table.index.get_level_values("task") == task]
     name = task.removesuffix("_reaching").replace("_", "-")

@@ -10,7 +10,8 @@
 # [11_results](11_results.ipynb) rest on *replicates*. In each of them everything is drawn anew:
 # the species (what its cortex computes), its animals, their days and units, and the first weights
 # of every network. This page is one replicate, from the simulator to its scores; the graph runs it
-# for every seed in `evidence.claims` of `params.yaml`.
+# for every seed in `evidence.claims` of `params.yaml`, and for those in `evidence.more` when what
+# they rest on has changed since their results were committed.
 #
 # Nothing is chosen here. Recipes, budgets and the size of the corpus were chosen on other species,
 # `evidence.development`, before a claim was looked at.

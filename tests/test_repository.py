@@ -137,8 +137,8 @@ def test_minutes_counts_and_units_of_the_readme_are_those_that_were_recorded():
     assert "finetune: {}% [{}%, {}%] of it".format(*share) in results
     for who, pair in {
         "and an MLP": "few labels: unit identification minus MLP",
-        "or a Wiener filter": "few labels: unit identification minus Wiener filter",
-        "behind the MLP": "POYO from scratch minus MLP",
+        "of a Wiener filter": "few labels: unit identification minus Wiener filter",
+        "and the MLP": "POYO from scratch minus MLP",
     }.items():
         (mark,) = re.findall(rf"{who} \((.*?)\)", readme)
         assert re.search(rf"{pair}\s+{re.escape(mark)}", results), pair
