@@ -240,7 +240,8 @@ pd.DataFrame(rows).set_index("column")
 #   scratch for 300 steps in batches of 16, and when that set had been judged it turned out that
 #   one of the claims did not survive 700 such steps. So training from scratch was looked at again,
 #   on the development species alone, and is now done for 1,000 steps in batches of 8, for half of
-#   that with few labels; what more steps would bring stands on [15_tuning](15_tuning.ipynb). The
+#   that with few labels; what more steps would bring stands on [15_tuning](15_tuning.ipynb):
+#   nothing with all labels; with few the order of recipes differs from session to session. The
 #   control is pretrained for fewer steps than it was. Nothing else changed, and none of the
 #   species 51 to 62 had been simulated when this was written. The sets by the minutes of a
 #   held-out session to learn from, of test trials, and by how POYO was trained from scratch:

@@ -6,11 +6,12 @@
 # > **Cost** on two CPU cores: fifteen minutes, when asked for.
 #
 # This is asked of the new animals in [14_replicate](14_replicate.ipynb), of the session of each in
-# which it reaches to random targets, in the species of `evidence.claims`. Two limits stand above every method. One is set by the
-# *labels*: a session of two minutes says only so much about how its units are tuned. The simulator
-# can record the same units for hours, so here decoders learn from 4, 16 and 64 times the trials,
-# and are tested on the same ones as before. The other is set by the *noise* of the spikes: here a
-# decoder reads the rates of the units themselves, as spikes without any chance in them.
+# which it reaches to random targets, in the species of `evidence.claims`. Two limits stand above
+# every method. One is set by the *labels*: a session of two minutes says only so much about how
+# its units are tuned. The simulator can record the same units for hours, so here decoders learn
+# from 4, 16 and 64 times the trials, and are tested on the same ones as before. The other is set
+# by the *noise* of the spikes: here a decoder reads the rates of the units themselves, as spikes
+# without any chance in them.
 #
 # Between a decoder of one session alone and the first of these limits lies what pretraining can
 # win. What share of that distance it covers is the last number of this page.
