@@ -34,7 +34,7 @@ setup = params.evidence
 rest = params.your_lab, params.windows, params.wiener, params.baselines
 how = replicates.how(setup, *rest)
 wrong = replicates.how(setup, *rest, pretrain=setup.control_steps)
-# with few labels in half the steps, see 15_tuning
+# with few labels half the steps from scratch are enough (15_tuning)
 few = replicates.how(setup, *rest, from_scratch=setup.steps["from_scratch"] // 2)
 
 # %% [markdown]
