@@ -243,7 +243,7 @@ pd.DataFrame(rows).set_index("column")
 #   that with few labels; what more steps would bring stands on [15_tuning](15_tuning.ipynb):
 #   nothing with all labels; with few the order of recipes differs from session to session. The
 #   control is pretrained for fewer steps than it was. Nothing else changed, and none of the
-#   species 51 to 62 had been simulated when this was written. The sets by the minutes of a
+#   species 51 to 62 had been simulated when these were changed. The sets by the minutes of a
 #   held-out session to learn from, of test trials, and by how POYO was trained from scratch:
 #
 #   | species | to learn from | to be tested on | model | from scratch |

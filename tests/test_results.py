@@ -366,6 +366,12 @@ def test_a_ceiling_is_the_best_method_with_most_trials_and_a_share_is_of_the_way
     assert share.mean == pytest.approx(0.25) and share.n == 3
 
 
+def test_who_looks_twice_needs_a_smaller_p():
+    test = {"claim": results.Test(results.Estimate(0.1, 0.0, 0.2, 6, 0.04), "supported", 0.04)}
+    verdicts = [results.judge(test, alpha).verdict.item() for alpha in (0.05, results.TWO_LOOKS)]
+    assert verdicts == ["supported", results.NOT_RESOLVED]
+
+
 def test_claims_rest_on_species_that_nothing_was_chosen_on():
     params = profile.load()
     files = {int(path.stem) for path in (plotting.FIGURES / "data/replicates").glob("*.csv")}
