@@ -289,10 +289,11 @@ where = f"{corpus}, {replicates.unit.nunique()} {units}, profile `{params.profil
 primary = claims.drop(results.CONTROL, errors="ignore")
 decided = (primary.verdict != results.NOT_RESOLVED).sum()
 decided = f"{decided} of the {len(primary)} claims are decided"
+looks = f"a verdict needs p below {results.TWO_LOOKS}, for two looks; "
 caption = (
     f"*{where}: mean [95 % interval over {units}]. {decided}. p is corrected for the number of "
-    f"claims (Holm), the intervals are not; a verdict needs p below {results.TWO_LOOKS}, for two "
-    f"looks; a claim of being as good is tested against -{results.MARGIN}; the control stands "
+    f"claims (Holm), the intervals are not; {looks if results.CONTROL in claims.index else ''}"
+    f"a claim of being as good is tested against -{results.MARGIN}; the control stands "
     "beside the claims.*"
 )
 Markdown(plotting.markdown(rows, "claims", caption))

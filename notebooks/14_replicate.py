@@ -34,8 +34,7 @@ setup = params.evidence
 rest = params.your_lab, params.windows, params.wiener, params.baselines
 how = replicates.how(setup, *rest)
 wrong = replicates.how(setup, *rest, pretrain=setup.control_steps)
-# with few labels half the steps from scratch are enough (15_tuning)
-few = replicates.how(setup, *rest, from_scratch=setup.steps["from_scratch"] // 2)
+few = replicates.how(setup, *rest, from_scratch=setup.few_steps)
 
 # %% [markdown]
 # ## 14.1 The species

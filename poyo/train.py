@@ -33,9 +33,10 @@ def gradients(
 ) -> float:
     """Loss of a batch of n windows and, in the parameters' .grad, its gradients.
     The loss is the weighted mean squared error (paper, section 2.3): mean over the dims, times
-    the weight of the sample, over the sum of all weights. part: gives the batch of some of the
-    windows; it is called from several threads. seed: of the dropout. Processes that train together
-    share the batch's parts, and each ends with the loss and the gradients of the whole batch."""
+    the weight of the sample, over the sum of all weights; nan where a gradient is not finite.
+    part: gives the batch of some of the windows; it is called from several threads. seed: of the
+    dropout. Processes that train together share the batch's parts, and each ends with the loss
+    and the gradients of the whole batch."""
     where = next(model.parameters()).device
     learning = [p for p in model.parameters() if p.requires_grad]
 
@@ -65,7 +66,7 @@ def gradients(
     whole = distributed.add_up(grads, [len(some) for some in sums]).div_(weight)
     for parameter, grad in zip(learning, whole.split(sizes)):
         parameter.grad = grad.view_as(parameter)
-    return sum(errors) / weight
+    return sum(errors) / weight if whole.sum().isfinite() else float("nan")
 
 
 def fit(
@@ -123,11 +124,9 @@ def fit(
                 return tokenize(*some, queries=windows.queries)
 
             losses.append(gradients(model, part, len(which), (seed, 3, step)))
-            if not _finite(losses[-1], model):
+            if not np.isfinite(losses[-1]):
                 found = [f"{sessions[i].id} at {t:.3f} s" for i, t in zip(which, starts)]
-                what = f"loss is {losses[-1]}"
-                what = "gradient is not finite" if np.isfinite(losses[-1]) else what
-                where = f"{label}: the {what} at step {step}"
+                where = f"{label}: the loss or its gradient is not finite at step {step}"
                 raise FloatingPointError(f"{where}, {_blamed(model, part, found)}")
             optim.set_step(optimizers, recipe, step)
             threads.run(lambda step: step(), [optimizer.step for optimizer in optimizers])
@@ -178,18 +177,12 @@ def _or_as_before(model: Network) -> Iterator[None]:
         model.eval()
 
 
-def _finite(loss: float, model: Network) -> bool:
-    """Whether a loss and the gradients that belong to it are numbers."""
-    sums = [p.grad.sum() for p in model.parameters() if p.grad is not None]
-    return bool(np.isfinite(loss) and torch.stack(sums).isfinite().all())
-
-
 def _blamed(model: Network, part: Callable, names: list[str]) -> str:
     """Which windows of a batch, each alone, have no finite loss or gradient, and the cure."""
     bad = []
     for i, name in enumerate(names):
         one = gradients(model, lambda _, i=i: part(slice(i, i + 1)), 1, (i,))
-        bad += [] if _finite(one, model) else [name]
+        bad += [] if np.isfinite(one) else [name]
     some = ", ".join(bad[:3]) + ", …" * (len(bad) > 3)
     cure = "look at the data there, or lower the learning rates"
     return f"of {len(bad)} of {len(names)} windows ({some}); {cure}"

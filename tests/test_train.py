@@ -482,7 +482,7 @@ def test_the_number_of_threads_does_not_show_in_the_bytes(
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_cure(simulated, training, windows, scratch):
-    message = r"test: the (loss|gradient) is .* at step \d+, of \d of 4 windows .* or lower the"
+    message = r"test: the loss or .* is not finite at step \d+, of \d of 4 windows .* lower the"
     with pytest.raises(FloatingPointError, match=message):
         run([simulated], replace(training, lr=1e30), windows)
     assert not list(scratch.glob("*.pt")), "nothing to resume from"
@@ -499,7 +499,7 @@ def test_a_loss_that_is_not_finite_names_its_windows_and_spoils_nothing(
     monkeypatch.setattr(module, "tokenize", spoiled)
     decoder = start([simulated], windows)
     before, domain = weights(decoder.model), simulated.splits["train"]
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 0") as caught:
+    with pytest.raises(FloatingPointError, match="is not finite at step 0") as caught:
         fit(decoder, [simulated], training, label="test")
     _, starts = TrainingWindows([domain], windows.length, 0).batch(0, training.batch_size)
     bad = [f"{simulated.session_id} at {t:.3f} s" for t in starts if t > 30]
@@ -575,19 +575,21 @@ def test_embeddings_have_a_learning_rate_of_their_own(simulated, training, windo
         assert dict(rates)[id(parameter)] == (5.0 if table else 1.0), name
 
 
-@pytest.mark.parametrize("shape", [(48, 16), (16, 48), (32, 32)])
-def test_muon_is_that_of_torch(shape):
+def test_muon_is_that_of_torch():
     generator = torch.Generator().manual_seed(0)
-    ours, theirs = (torch.nn.Parameter(torch.zeros(shape)) for _ in range(2))
-    one = optim.Muon([ours], lr=0.1, weight_decay=0.2)
+    shapes = (48, 16), (16, 48), (32, 32), (48, 16)  # three of them take their steps together
+    ours, theirs = ([torch.nn.Parameter(torch.zeros(s)) for s in shapes] for _ in range(2))
+    one = optim.Muon(ours, lr=0.1, weight_decay=0.2)
     two = torch.optim.Muon(
-        [theirs], lr=0.1, weight_decay=0.2, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+        theirs, lr=0.1, weight_decay=0.2, momentum=0.95, adjust_lr_fn="match_rms_adamw"
     )
     for _ in range(5):
-        ours.grad = torch.randn(shape, generator=generator)
-        theirs.grad = ours.grad.clone()
+        for a, b in zip(ours, theirs):
+            a.grad = torch.randn(a.shape, generator=generator)
+            b.grad = a.grad.clone()
         one.step()
         two.step()
-    assert ours.abs().max() > 0.01
-    # torch iterates in bfloat16, three digits
-    assert (ours - theirs).norm() < 0.02 * theirs.norm()
+    for a, b in zip(ours, theirs):
+        assert a.abs().max() > 0.01
+        # torch iterates in bfloat16, three digits
+        assert (a - b).norm() < 0.02 * b.norm()

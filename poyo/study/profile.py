@@ -185,6 +185,7 @@ class Evidence:
     units: tuple[int, int]
     trials: tuple[int, ...]
     steps: dict[str, int]
+    few_steps: int
     control_steps: int
     batch_sizes: dict[str, int]
     finetune_lr: float

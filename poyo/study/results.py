@@ -5,7 +5,7 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -136,7 +136,7 @@ def holm(p) -> np.ndarray:
     return corrected.sort_index().where(p.notna()).to_numpy()
 
 
-def judge(tests: Mapping[object, Test], alpha: float = ALPHA) -> pd.DataFrame:
+def judge(tests: Mapping[Any, Test], alpha: float = ALPHA) -> pd.DataFrame:
     """The verdicts of a family of tests, a row each: estimate, low, high, n, p, p_holm, verdict.
     A test says what it says where p_holm is below alpha; the intervals are each for itself."""
     rows = [[*test.estimate[:4], test.p] for test in tests.values()]
@@ -261,14 +261,17 @@ def measures(rows: pd.DataFrame) -> pd.Series:
 
 
 def primary(rows: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts on the primary claims, one family that was looked at twice, and on the control
-    beside it: as `judge`, with the difference that as many units of replication would find four
-    times of five ("detectable"). rows: as in `evidence`; of recordings there is no control."""
+    """The verdicts on the primary claims, one family, and on the control beside it: as `judge`,
+    with the difference that as many units of replication would find four times of five
+    ("detectable"). rows: as in `evidence`. Simulated species were looked at twice; of recordings,
+    looked at once, there is no control."""
     found = rows.groupby("unit").apply(measures, include_groups=False)
     tests = {c: greater(found[c], MARGIN * (c in AS_GOOD)) for c in found}
     control = {CONTROL: tests.pop(CONTROL)}  # only simulated spikes are shifted
-    families = [tests, control] if found[CONTROL].notna().any() else [tests]
-    table = pd.concat([judge(family, TWO_LOOKS) for family in families])
+    if found[CONTROL].isna().all():
+        table = judge(tests)
+    else:
+        table = pd.concat([judge(tests, TWO_LOOKS), judge(control, TWO_LOOKS)])
     return table.assign(detectable=found.apply(detectable))
 
 
