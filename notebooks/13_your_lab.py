@@ -69,7 +69,8 @@ params = profile.load()
 threads.use(params.threads)
 trials = [*(trials or params.your_lab.trials), "all"]
 recipes = lab.shortened(params.your_lab, share)
-how = lab.How(params.size, params.windows, params.wiener, params.baselines, recipes)
+size = params.size if folder else params.evidence.size  # simulated animals have few units
+how = lab.How(size, params.windows, params.wiener, params.baselines, recipes)
 place = ROOT / "runs/your_lab" / (Path(folder).name or "simulated")
 
 
@@ -224,10 +225,9 @@ if len(drift) and drift.days.notna().any():
 #
 # All methods get the same trials. Of n labelled trials one in five (at least one) is kept for
 # validation, so n is all that is needed. Unit identification learns the rows of the new units
-# alone; finetuning goes on from there with everything. Finetuning and training from scratch end
-# when validation no longer rises, or when the `budget` of their recipe in `params.yaml` is spent.
-# The networks on counts have the configuration that was best on the last pretraining day's
-# validation trials.
+# alone; finetuning goes on from there with everything. Training from scratch ends when validation
+# no longer rises, or when the `budget` of its recipe in `params.yaml` is spent. The networks on
+# counts have the configuration that was best on the last pretraining day's validation trials.
 
 # %%
 networks = lab.tuned(old[-1], how, seeds[0])

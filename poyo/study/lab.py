@@ -110,14 +110,14 @@ def seen(official: str, recordings: list[Recording]) -> list[str]:
 def pretrain(
     recordings: list[Recording], how: How, *, seed: int, official: str = ""
 ) -> tuple[Decoder, train.History]:
-    """One decoder over all of the recordings, trained until validation no longer rises."""
+    """One decoder over all of the recordings."""
     decoder, recipe = untrained(recordings, how, seed, official), how.recipes.pretrain
     label = f"pretraining, {len(recordings)} sessions, seed {seed}"
     return decoder, adapt.to_plateau(decoder, recordings, recipe, seed=seed, label=label)
 
 
 def from_scratch(recording: Recording, how: How, *, seed: int, where: str = "") -> Decoder:
-    """A decoder of one recording alone, trained until validation no longer rises."""
+    """A decoder of one recording alone."""
     decoder, recipe = untrained([recording], how, seed), how.recipes.from_scratch
     label = f"from scratch, {where or recording.session_id}"
     adapt.to_plateau(decoder, [recording], recipe, seed=seed, label=label)
