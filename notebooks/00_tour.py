@@ -106,8 +106,8 @@ plt.show()
 # an END token at the window's edges, so that a unit which says nothing is still known to be there.
 #
 # A **decoder** is a network together with the names of the units and sessions it knows. `adopt`
-# makes one for the new recording: the pretrained network stays, and each new unit gets a vector
-# that is drawn at random, like those that were learned.
+# makes one for the new recording: the pretrained network stays, and each new unit gets a random
+# vector, drawn from the distribution of the learned ones.
 
 # %%
 pretrained = Decoder.load(ROOT / f"runs/pretrain/poyo_mp/decoder-{seed}.pt")
@@ -126,7 +126,7 @@ assert n == spikes + 2 * units
 # The network has learned from other animals how populations of neurons relate to movement. What it
 # lacks is which of the new units does what. So everything is frozen except the vectors
 # (**embeddings**) of the new units and of the session. The paper calls this **unit
-# identification**. They are learned from the session's train trials.
+# identification**. They are learned from the session's train split.
 
 # %%
 learned = sum(p[1:].numel() for p in decoder.model.groups()["embeddings"])  # row 0: no unit
@@ -242,7 +242,7 @@ Markdown(
 )
 
 # %% [markdown]
-# With this many units and labelled minutes a linear filter can do as well; how both compare with
+# With this many units and labelled minutes a linear filter comes close; how both compare with
 # few labels is in [07_scaling](07_scaling.ipynb). And one session of one simulated animal proves
 # nothing. What pretraining adds to the same network trained on such a session alone is asked in
 # [05_adapt](05_adapt.ipynb); what holds over many sessions and species, and what does not, is in

@@ -86,7 +86,8 @@ caption = (
 Markdown(plotting.markdown(table1, "table1", caption))
 
 # %% [markdown]
-# The sessions with role `pretrain` train the multi-session models. The others are held out, with
+# The sessions with role `pretrain` train the multi-session models: `poyo_1` learns from all of
+# them, `poyo_mp`, the network of the tour, from those of sim-perich. The others are held out, with
 # the roles they have in the paper: a new day of a known animal (C-CO), an animal that the models
 # have never seen, in two tasks (T-CO, T-RT), and the other rig (NLB-Maze, NLB-RTT).
 
@@ -236,9 +237,11 @@ plt.show()
 #
 # ## 1.6 How near is this to a real cortex?
 #
-# The simulated sessions beside real recordings of motor cortex, from
-# [17_cortex](17_cortex.ipynb), which says how each number is taken. The simulator was not changed
-# after this comparison.
+# Simulated sessions of 60 units and ten minutes beside real recordings of motor cortex, from
+# [17_cortex](17_cortex.ipynb), which says how each number is taken. They are larger than those of
+# the corpus above, so their R² is higher than on [06_baselines](06_baselines.ipynb). In the wrist
+# recordings the position is decoded, elsewhere the velocity. The simulator was not changed after
+# this comparison.
 
 # %%
 cortex = pd.read_csv(plotting.FIGURES / "data/cortex.csv").fillna("").set_index("what")
@@ -248,12 +251,15 @@ cortex
 # *Median over sessions, in brackets the 10th and 90th percentile. Columns that begin with "real"
 # are recordings; where there is one session, the three numbers are the same. Fano factor: the
 # variance of spike counts over their mean, where the animal is slow and where it is fast.
-# Dimensions: in how many directions the units vary together (participation ratio). "R² lost" is
-# what the Wiener filter of one day loses on a day that much later: much more in the real
-# recordings than here, so simulated days are more alike than real ones, and results on new days
-# come easier here than in life. ([17_cortex](17_cortex.ipynb) says why the real loss does not grow
-# with the days between.)
-# The simulated animals of this table were used to choose methods, and appear in no result.*
+# Dimensions: in how many directions the units vary together (participation ratio). Movement
+# explains: the share of a unit's variance that a linear model of the movement accounts for. Noise
+# correlation: the correlation between units of what is left. Wiener filter and MLP: a linear
+# decoder and a small network ([06_baselines](06_baselines.ipynb)). "R² lost" is what the Wiener
+# filter of one day loses on a day that much later; where that is more than it had, the old filter
+# does worse than the mean. It is much more in the real recordings than here, so simulated days are
+# more alike than real ones, and results on new days come easier here than in life.
+# ([17_cortex](17_cortex.ipynb) says why the real loss does not grow with the days between.) The
+# simulated animals of this table were used to choose methods, and appear in no result.*
 #
 # ## What we found
 
@@ -274,7 +280,8 @@ Markdown(
 )
 
 # %% [markdown]
-# What stays open is how much of what is found on simulated animals holds on real ones. The one
-# answer so far is in [13_real](13_real.ipynb).
+# So the simulated sessions are about as hard to decode as real ones, their busiest units fire
+# less, and their days are much more alike. What stays open is how much of what is found on
+# simulated animals holds on real ones. The one answer so far is in [13_real](13_real.ipynb).
 #
 # Next: [02_tokens](02_tokens.ipynb) turns a second of such a session into tokens.

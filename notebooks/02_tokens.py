@@ -224,9 +224,10 @@ plt.show()
 #
 # Two more sets of vectors have a time, and neither is a spike.
 #
-# **Latents** are where the network keeps what it has understood. They sit on a fixed grid: at
-# every step of the window stand the same few learned vectors, told apart from those of other steps
-# by their time alone. **Queries** ask for the answer: one for each sample of the behaviour in the
+# **Latents** are where the network keeps what it has understood. They sit on a fixed grid:
+# the window is cut into equal steps of time (`windows.latent_step`), and in the middle of each
+# stand the same few learned vectors, told apart from those of other steps by their time alone.
+# **Queries** ask for the answer: one for each sample of the behaviour in the
 # window, at that sample's time (in training, evenly thinned to at most `windows.queries`). All
 # queries of a window are the same learned vector, the embedding of its session; only their times
 # differ. So behaviour may be sampled at any rate.
@@ -294,8 +295,9 @@ plt.show()
 # In training a window may lose some of its units, with all their tokens, so that the network does
 # not lean on a few good neurons and sees populations of several sizes. How many units may stay is
 # drawn from a triangle: `unit_dropout` gives the fewest, the most likely and the most. A
-# session with fewer units than are drawn keeps them all. In small sessions this is nearly always
-# so, as the shares printed below show.
+# session with fewer units than are drawn keeps them all. In this profile that is nearly always so,
+# even in the largest session, as the shares printed below show: unit dropout does little here, and
+# is meant for sessions of many units.
 
 # %%
 triangle = params.models["poyo_mp"].recipe.unit_dropout

@@ -123,8 +123,8 @@ plt.show()
 
 # %% [markdown]
 # *The network, our drawing of the right half of the paper's Figure 1; the number of tokens is the
-# mean over the batch. Latents and queries are the ones that ask; tokens, and later the latents,
-# are what is asked.*
+# mean over the batch, rounded down. Latents and queries are the ones that ask; tokens, and later
+# the latents, are what is asked.*
 #
 # As equations, with tokens $x$, latents $z$, queries $o$ (the embedding of the session, once for
 # each moment) and decoded velocities $\hat y$ (after each attention comes a feed-forward network,
@@ -306,8 +306,9 @@ table.assign(parameters=[f"{counts[n]:,}" for n in table["size"]])
 
 # %% [markdown]
 # *The sizes in `poyo/model.py`, counted without unit and session embeddings; the paper's names
-# 3.8M and 7.4M count them. Heads are always 64 wide, so attention is wider inside than the vectors
-# it reads. Those without a number in their name, and `laptop-4`, are ours.*
+# 3.8M and 7.4M count them. The network of this page is `small`; the profile `laptop` uses the size
+# `laptop` for recordings of your own alone. Heads are always 64 wide, so attention is wider inside
+# than the vectors it reads. Those without a number in their name, and `laptop-4`, are ours.*
 #
 # ## 3.7 What it costs
 #
@@ -332,7 +333,8 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# *Comparisons per head for one window at size 11.8M, both axes logarithmic.*
+# *Comparisons per head for one window at size 11.8M, both axes logarithmic. For windows as small
+# as on this page the two cost about the same; latents pay where there are more tokens.*
 
 # %%
 many = 3000

@@ -72,6 +72,8 @@ print(f"and {tables:,} in the embeddings of units and sessions")
 # weighted squared error of the decoded velocity: reaches count five times, waiting counts a tenth.
 # Along the way the validation trials are decoded; the weights that did best there are kept.
 #
+# LAMB, Muon and AdamW are optimisers, rules that turn a gradient into a step.
+#
 # Paper: LAMB at a learning rate proportional to the batch, constant for half of 1,000 epochs, then
 # a cosine. Here, in the `laptop` profile: Muon for the network's matrices and AdamW for the rest,
 # with a short rise and a cosine, because on a small budget the constant phase is spent on a

@@ -139,8 +139,8 @@ plotting.table(levels)
 #
 # ## 5.3 How fast
 #
-# A frozen network has little to find out, so it gets there in few steps; from scratch the whole
-# decoder must be discovered from minutes of one session.
+# A frozen network has little to find out, so it levels off after few steps. From scratch the whole
+# decoder must be discovered from minutes of one session: that takes longer, but can end higher.
 
 # %%
 fig, axes = plt.subplots(1, len(columns), figsize=(1.9 * len(columns), 2.4), sharey=True)
@@ -155,14 +155,15 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", nco
 plt.show()
 
 # %% [markdown]
-# *Mean validation R² over the sessions and seeds of each column, against gradient steps.*
+# *Mean validation R² over the sessions and seeds of each column, against gradient steps. Unit
+# identification is that of `poyo_mp`; values below -0.1 are cut off.*
 #
 # ## 5.4 Few labels
 #
-# Labelled trials cost an animal's patience. Here only so many trials of a session are there to
-# learn from as `adapt.trials` says, in the columns that `adapt.few` names; validation and test
-# trials stay, and 5.2 has the same with all trials. A larger number holds the trials of a smaller
-# one. (First seed only: it is the sessions that differ.)
+# Labelled trials cost an animal's patience. Here a session keeps only some of its train trials to
+# learn from: `adapt.trials` says how many, `adapt.few` in which columns. Validation and test
+# trials stay the same; 5.2 has the result with all trials. (First seed only: it is the sessions
+# that differ.)
 
 # %%
 jobs = []

@@ -41,13 +41,14 @@ corpus = sources.load_corpus(ROOT / "runs/data")
 #
 # A network has many settings, and the one whose settings were searched for longest tends to win.
 # So every network, POYO's too, could try equally many configurations, on other simulated species
-# than this one ([15_tuning](15_tuning.ipynb)). What was best there on validation trials stands
-# first in its list in `params.yaml`, and is used here for every session; no test trial was looked
-# at, and no session of this page.
+# than this one ([15_tuning](15_tuning.ipynb)). What was chosen there stands first in its list in
+# `params.yaml` and is used here for every session; how far it is from the best of three on the
+# sessions shown there is said there. No session of this page was looked at.
 #
 # The same rule holds within a training, POYO's and everyone's: every so many steps, and after the
-# last, a network is validated, and the weights that were best are kept. Best is the R² on the
-# validation trials; for `ndt` and `lfads`, which see no behaviour, the loss of what they do learn.
+# last, a network is validated, and the weights that were best are kept. Best means the highest R²
+# on the validation trials; for `ndt` and `lfads`, which see no behaviour, the lowest loss of what
+# they do learn.
 #
 # As in the paper, networks are fitted to held-out sessions only, and the last four methods to the
 # sessions of the Neural Latents Benchmark (columns `NLB-...`) only.
@@ -130,7 +131,11 @@ lines = [f"- **{role}**: {r2.idxmax()} with {r2.max():.2f}; Wiener filter {r2['w
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# With many times the steps and the data, all of the last four but the LFADS-like one come near the
-# Wiener filter or pass it ([20_budgets](20_budgets.ipynb)).
+# What POYO has on the same held-out trials is in section 5.2 of [05_adapt](05_adapt.ipynb), and
+# beside these methods in section 11.1 of [11_results](11_results.ipynb). The column `pretrain` is
+# the mean over all pretraining sessions, so it cannot be compared with the mean on page 04, which
+# is over those of `poyo_mp`. In the one maze session that [20_budgets](20_budgets.ipynb) is about,
+# with many times the steps and the data, all of the last four but the LFADS-like one come near the
+# Wiener filter or pass it.
 #
 # Next: [07_scaling](07_scaling.ipynb) asks what more parameters, sessions, steps and labels bring.

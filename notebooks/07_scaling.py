@@ -40,8 +40,9 @@ print(f"replicates: {units}")
 # Models are compared on the test trials of sessions that all of those compared have been trained
 # on, so a difference is one of the model, never one of the sessions. The sizes are models of all
 # sessions of one source, on the one species of the other pages. The amounts of data come from the
-# replicates ([14_replicate](14_replicate.ipynb)): a model of one session, of a third of the
-# sessions, and of all of them, the last two trained for as many steps.
+# replicates, repetitions of the whole experiment on newly simulated species
+# ([14_replicate](14_replicate.ipynb)): a model of one session, of a third of the sessions, and of
+# all of them. The last two are trained for equally many steps.
 
 # %%
 by = ["model", "task", "session_id"]
@@ -177,8 +178,9 @@ plt.show()
 # %% [markdown]
 # *Left, thin: every session of the one species of the other pages (seeds averaged); thick: their
 # mean, shaded: its 95 % interval; dashed: what the authors' web page shows of two held-out
-# sessions to which POYO-1 was adapted. Right: mean over the replicates, the held-out sessions of
-# each averaged, and its 95 % interval; methods stand side by side so that they can be told apart.*
+# sessions to which POYO-1 was adapted; values below the axis are cut off. Right: mean over the
+# replicates, the held-out sessions of each averaged, and its 95 % interval; methods stand side by
+# side so that they can be told apart.*
 
 # %%
 rows = []
@@ -227,8 +229,12 @@ lines.append(
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# What stays open: sizes are compared on one species, at one number of steps. In the paper's
-# Figure 3 deeper models and more data each decode better; with hours instead of minutes of
-# recording, that may hold here, too.
+# With few labelled trials unit identification is ahead of training from scratch, with all of them
+# the difference is small (the table above); an MLP is a strong opponent in both cases (the right
+# panel). The two differences under **Data** are on sessions that the models were trained on; what
+# more sessions bring for new ones is among the claims of [11_results](11_results.ipynb).
+#
+# In the paper's Figure 3, too, larger models and more data decode better. What stays open is
+# whether the effect of size holds on other species and with other numbers of steps.
 #
 # Next: [08_embeddings](08_embeddings.ipynb) shows what was learned about neurons and sessions.

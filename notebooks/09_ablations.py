@@ -58,16 +58,16 @@ print(f"{study.steps} steps of {study.batch_size} windows for each of {len(ablat
 #
 # - **No delimiters.** Without START and END tokens a silent unit is indistinguishable from one
 #   that was not recorded. In a session whose units are always the same, silence can also be told
-#   from what is missing, so the loss should be moderate; unit dropout, which removes units at
-#   random, makes it larger.
+#   from what is missing, so the loss should be moderate.
 # - **Values not rotated.** Rotated queries and keys decide *where* attention looks by time
 #   differences. If values turn too, what is read also carries *how long before or after* it lay.
 #   Without it, many spikes of a unit at different lags are harder to tell apart.
 # - **Sinusoidal time.** Sines and cosines of time are added to tokens, latents and queries, as in
 #   the first transformers. Relations in time then have to be learned from absolute times: moving a
 #   window by 0.1 s is news to this model and none to the full one.
-# - **No unit dropout.** All units in every window: less noise in training, and with few steps that
-#   may help. Unit dropout is meant against overfitting to single neurons, which takes longer.
+# - **No unit dropout.** All units in every window. Sessions as small as these lose a unit in few
+#   windows anyway ([02_tokens](02_tokens.ipynb), 2.9), so this is nearly the full model, and what
+#   it changes is mostly luck, too.
 # - **One session row.** All sessions ask with the same query. What differs between them (task,
 #   gain, frame) must then come through the unit embeddings, which are each session's own.
 # - **Latents**, half and twice as many: how wide the bottleneck is.

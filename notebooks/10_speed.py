@@ -8,9 +8,9 @@
 # Every number here is ours beside the field's own package, `torch_brain`: its model, dataset,
 # sampler, tokenizer and collate, and its training recipe. Both run in this one process on the same
 # data, in turn, stretch by stretch; what counts is the **ratio** of the two, and how far ours is
-# from what this machine could do at most. Seconds depend on the machine and on the day; ratios
-# hardly do. One line compares ours with ours, and is kept apart from the others at the end. What
-# is timed, and how, is in `poyo/study/bench.py`.
+# from what this machine could do at most. Seconds depend on the machine and on the day, most
+# ratios much less; their range is given. One line compares ours with ours, and is kept apart from
+# the others at the end. What is timed, and how, is in `poyo/study/bench.py`.
 #
 # This page is not part of the default run, because its numbers are new every time. With
 # `pip install -e ".[test]"`, which brings torch_brain, and after a `dvc repro`:

@@ -121,7 +121,8 @@ for column, part in table2.dropna(subset="paper_r2").groupby("column", sort=Fals
     print(f"{column}: rank correlation {rho:+.2f} over the {len(part)} methods that both have")
 
 # %% [markdown]
-# With so few methods only a correlation near 1 means that the order is the same.
+# Only a correlation near 1 would mean that the order is the paper's; with so few methods chance
+# alone can bring a high one.
 #
 # ## 11.2 The pretrained model on its own sessions
 
@@ -241,7 +242,8 @@ pd.DataFrame(rows).set_index("column")
 #   one of the claims did not survive 700 such steps. So training from scratch was looked at again,
 #   on the development species alone, and is now done for 1,000 steps in batches of 8, for half of
 #   that with few labels; what more steps would bring stands on [15_tuning](15_tuning.ipynb):
-#   nothing with all labels; with few the order of recipes differs from session to session. The
+#   nothing with all labels; with few, the recipe in use was the best of three on the nine sessions
+#   it was chosen on, and the last of three on four others. The
 #   control is pretrained for fewer steps than it was. Nothing else changed, and none of the
 #   species 51 to 62 had been simulated when these were changed. The sets by the minutes of a
 #   held-out session to learn from, of test trials, and by how POYO was trained from scratch:
@@ -253,11 +255,12 @@ pd.DataFrame(rows).set_index("column")
 #   | 31 to 38 | 2 minutes | 3 minutes more | as here | 300 steps of 32 windows |
 #   | 41 to 47 | 2 minutes | 3 minutes more | as here | 300 steps of 16 windows |
 #
-#   Two minutes show more of what pretraining gives than three, on the development species, and
-#   they are nearer to the paper's ratio of pretraining to new data, a hundred hours to twenty
-#   minutes. Species 31 to 38 were run on two kinds of processor, where last digits differ: every
-#   method agreed to 0.02 but training from scratch on all labels, which differed by up to 0.33 in
-#   one session. So a single short training says little, and claims are averages over species.
+# On the development species two minutes seemed to show a little more of what pretraining gives
+# than three, which may be chance, and they are nearer to the paper's ratio of pretraining to new
+# data, a hundred hours to twenty minutes. Species 31 to 38 were run on two kinds of processor,
+# where last digits differ: every method agreed to 0.02 but training from scratch on all labels,
+# which differed by up to 0.33 in one session. So a single short training says little, and claims
+# are averages over species.
 # - **Collapse.** A training on all labelled trials that ends with a test R² below zero is
 #   counted as collapsed, and stays in the average.
 # - **Exploratory** is what the second table holds: one species, over sessions, without a

@@ -18,7 +18,9 @@
 # - `names`: what its arrays are called, where that is not as below, such as
 #   `names "{counts: spikes, bin_starts: time}"`;
 # - `decoder`: a decoder to start from instead of from scratch, a file that this package saved or
-#   a checkpoint of the authors (`.ckpt`). It is the better start where a recording is short;
+#   a checkpoint of the authors (`.ckpt`). Where a recording is short it is usually the better
+#   start; with five trials of a new animal it was not, on real recordings
+#   ([13_real](13_real.ipynb));
 # - `same_units_as`: sessions which that decoder knows and in which a unit of the same name is the
 #   same channel, such as `same_units_as "[sunday]"`: the new day's units start where these ended;
 # - `seed`: of the first weights and of the draws.
@@ -252,7 +254,7 @@ print(f'    decoder = Decoder.load("{file}")')
 # %%
 best, ahead = max(history, key=lambda row: row["valid_r2"]), decoded.r2 - filtered.r2
 more = "validation was still rising: give the recipe in `params.yaml` a larger `budget`"
-enough = "more steps would not help; where POYO is behind, more `dropout` may"
+enough = "further rounds brought nothing; a longer first one, `steps`, or more `dropout` may"
 Markdown(
     f"- POYO is {abs(ahead):.2f} of R² {'above' if ahead > 0 else 'below'} the Wiener filter.\n"
     f"- Its best weights are those after {best['step']:.0f} of {history[-1]['step']:.0f} steps: "
@@ -261,7 +263,7 @@ Markdown(
 
 # %% [markdown]
 # With little data, start from a `decoder` that knows other days or animals. What stays open is
-# whether either difference is more than chance: one session cannot say.
+# whether this difference is more than chance: one session cannot say.
 #
 # Next: [13_your_lab](13_your_lab.ipynb) makes one decoder of a whole folder of recordings, and
 # asks what it brings.

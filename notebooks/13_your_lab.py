@@ -175,10 +175,10 @@ print(
 #
 # ## 13.4 A new day without any label
 #
-# Where a channel keeps its name from day to day, the new day's units may be given the rows that
-# the same channels had on an earlier day: nothing is trained, and no label of the new day is used.
-# Beside it what is often done: the Wiener filter of that earlier day, left as it was. How well do
-# both do, by the number of days that lie between?
+# Where a channel keeps its name from day to day, the new day's units may be given the embeddings
+# that the same channels had on an earlier day: nothing is trained, and no label of the new day is
+# used. Beside it what is often done: the Wiener filter of that earlier day, left as it was. How
+# well do both do, by the number of days that lie between?
 
 # %%
 jobs = [
@@ -224,10 +224,12 @@ if len(drift) and drift.days.notna().any():
 # ## 13.5 A new day or animal, by the number of labelled trials
 #
 # All methods get the same trials. Of n labelled trials one in five (at least one) is kept for
-# validation, so n is all that is needed. Unit identification learns the rows of the new units
-# alone; finetuning goes on from there with everything. Training from scratch ends when validation
-# no longer rises, or when the `budget` of its recipe in `params.yaml` is spent. The networks on
-# counts have the configuration that was best on the last pretraining day's validation trials.
+# validation, so n is all that is needed. Unit identification learns the embeddings of the new
+# units alone; finetuning goes on from there with everything (where units recur by name, from the
+# identification that began with their earlier embeddings). Training from scratch ends when
+# validation no longer rises, or when the `budget` of its recipe in `params.yaml` is spent. The
+# networks on counts have the configuration that was best on the last pretraining day's validation
+# trials.
 
 # %%
 networks = lab.tuned(old[-1], how, seeds[0])
@@ -296,6 +298,11 @@ if name:
 pd.DataFrame(asked).set_index("R² of a minus R² of b")
 
 # %% [markdown]
+# *Doublings that unit identification saves: how often the smallest number of labelled trials tried
+# must be doubled until training from scratch is as good as unit identification with that number. 1
+# means twice the labels, 2 four times; where it never gets there, all trials count, which is too
+# little.*
+#
 # ## What we found: what to use
 
 # %%
@@ -305,6 +312,9 @@ print("each held-out session, that decoder finetuned on all its labels, such as"
 print(f"{new[0].session_id}-{seeds[0]}.pt; Decoder.load(file) reads them")
 
 # %% [markdown]
+# Compare the lines: where a new day is decoded better without any label than after learning from a
+# few, use that decoder as it is. So few trials can overwrite embeddings that were already good.
+#
 # What stays open is what 13.6 does not resolve: the methods above are chosen by means alone, of a
 # few held-out sessions.
 #

@@ -3,7 +3,7 @@
 #
 # > **Question.** What do one simulated species and all that was trained on it say to each claim?\
 # > **In the paper:** its four questions, asked anew of every species.\
-# > **Cost** on two CPU cores: some three minutes for each species.
+# > **Cost** on two CPU cores: some four minutes for each species.
 #
 # A claim about a method needs more than one corpus: two trainings on the same simulated animals
 # share everything that was peculiar to those animals. So the claims of
@@ -59,10 +59,10 @@ pd.DataFrame(
 # %% [markdown]
 # ## 14.2 Pretraining
 #
-# One decoder over all known sessions, one over every third of them with as many steps, and one for
-# each of two sessions alone: what do more sessions add, for those that all have seen? And a
-# control: one over all sessions, the spikes of each shifted by a minute or so against its
-# behaviour. It can have learned nothing that is true, and is trained for fewer steps.
+# One decoder over all known sessions, one over a third of them, trained for as many steps, and two
+# of a single session each. All are compared on sessions that they all have seen: what do more
+# sessions add? And a control: one over all sessions, the spikes of each shifted by a minute or so
+# against its behaviour. It can have learned nothing that is true, and is trained for fewer steps.
 
 # %%
 old, third = corpus["pretraining"], corpus["pretraining"][::3]

@@ -5,15 +5,15 @@
 # > **In the paper:** no counterpart.\
 # > **Cost** on two CPU cores: fifteen minutes, when asked for.
 #
-# This is asked of the new animals in [14_replicate](14_replicate.ipynb), of the session of each in
-# which it reaches to random targets, in the species of `evidence.claims`. Two limits stand above
-# every method. One is set by the *labels*: a session of two minutes says only so much about how
-# its units are tuned. The simulator can record the same units for hours, so here decoders learn
-# from 4, 16 and 64 times the trials, and are tested on the same ones as before. The other is set
-# by the *noise* of the spikes: here a decoder reads the rates of the units themselves, as spikes
-# without any chance in them.
+# This is asked of the species of `evidence.claims` ([14_replicate](14_replicate.ipynb)), of the
+# session in which the new animal of each reaches to random targets. Two levels are measured above
+# every method. The first is what a decoder reaches when *labels* are plentiful: a session of two
+# minutes says only so much about how its units are tuned, but the simulator can record the same
+# units for hours, so here decoders learn from 4, 16 and 64 times the trials, and are tested on the
+# same ones as before. The second is what a decoder reaches without *noise*: it reads the rates of
+# the units themselves, as spikes without any chance in them.
 #
-# Between a decoder of one session alone and the first of these limits lies what pretraining can
+# Between a decoder of one session alone and the first of these levels lies what pretraining can
 # win. What share of that distance it covers is the last number of this page.
 #
 # The page is slow, so it runs when asked, after the replicates: `dvc repro -f -s asked@ceiling`.
@@ -114,6 +114,8 @@ for method in ("unit_identification", "finetune"):
     print(f"{names[method]} covers {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]")
 
 # %% [markdown]
+# The first level is a lower bound: trained for more steps, the decoders might use so many trials
+# better, and then the shares would be smaller still.
 # What stays open is how long the way is in real sessions: there nobody has 64 times the labelled
 # trials of the same units.
 #

@@ -161,10 +161,12 @@ plotting.csv(whole.rename_axis("what").reset_index(), "cortex")
 # %% [markdown]
 # ## What we found
 #
-# In rate, Fano factor, dimensions and in what movement explains (17.1), simulated sessions are
-# near the real ones. The busiest real units fire more, the wrist recordings have far stronger
-# noise correlations, and a linear decoder ages much faster on them (17.2): a new day of a known
-# animal is easier here than on those arrays. What stays open is how general this is, because the
-# reaching data are a single session.
+# In what movement explains (17.1), simulated sessions are near both real sets. In rate, in the
+# Fano factor while slow, and in dimensions they are near the wrist recordings only: the units of
+# the reaching session fire much faster, vary less and have more dimensions. The busiest real units
+# fire more, and the wrist recordings have far stronger noise correlations. There another day's
+# filter loses most of what it had at any distance, even after one to three days, while in
+# simulation the loss grows slowly with the days (17.2): a new day of a known animal is easier
+# here. What stays open is how general this is, because the reaching data are a single session.
 #
 # Next: [18_scale](18_scale.ipynb) asks what the paper's size costs.

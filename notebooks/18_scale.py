@@ -8,7 +8,7 @@
 # POYO-1 learned from 158 sessions, 27,373 units and more than 100 hours. The public recordings are
 # not at hand here, so this page makes a **simulated** corpus of that size, animals, tasks and
 # sessions as in the paper's list, and measures what it takes to open it, to read from it and to
-# train on it. R² on this page says that training works, and nothing about the paper's recordings.
+# train on it.
 #
 # The page needs about 12 GB of disk and, on two cores, an hour; so it runs when asked:
 # `dvc repro -f -s asked@scale`. Its numbers are those of one machine. They go into
@@ -79,8 +79,9 @@ note("memory once opened", corpus, scale.resident()[0], "GiB")
 # limit counts it, so pages are let go of every few thousand windows (`tokens.MAPPED`); the system
 # keeps them as long as it has room. To read one again costs little, but a binary search in a file
 # reads a page at every turn; so every 512th time is held in memory (`tokens.find`), and a search
-# reads one page. The table has the ratio of the two rates without these marks (H100)
-# and with them (CPU). It is the median over stretches, not the quotient of the two medians.
+# reads one page. The table in 18.5 has the ratio of the two rates without these marks (H100) and
+# with them (CPU), and a small test on one CPU thread, 24 files of random spikes, before and after.
+# It is the median over stretches, not the quotient of the two medians.
 
 # %%
 few = scale.evenly(recordings, setup.few)
@@ -126,8 +127,8 @@ if not on_gpu:
 # measured here against the alternative. First, the GPU must compute what the CPU computes: the
 # same batch gives the same loss and gradient, up to the digits that the number format has.
 #
-# None of the three is a key of `params.yaml`. *bfloat16*: it is faster than float32 and takes half
-# the memory from 128 windows at a time on, so there is no reason for the other. *Accumulation*: it
+# None of the three is a key of `params.yaml`. *bfloat16*: it takes about half the
+# memory, and from 128 windows at a time on it is faster than float32, too. *Accumulation*: it
 # happens by itself. *Activation checkpointing*, which would compute layers twice to save memory:
 # a smaller part saves memory, too, and computes nothing twice, though it lowers the rate, as the
 # table shows. Checkpointing itself was not measured.
@@ -211,14 +212,14 @@ if len(curves):
     plt.show()
 
 # %% [markdown]
-# *Pretraining of the 11.8M model on the whole simulated corpus, where there was a GPU.*
+# *Pretraining of the 11.8M model on the whole simulated corpus: a curve for each machine on which
+# section 18.4 had the time for it, so far none.*
 #
 # ## 18.6 What POYO-mp and POYO-1 would cost
 #
 # **Expected, not measured**: the steps and batches of the paper's runs, over the windows per
-# second that a few steps with the paper's settings gave here (LAMB, dropout of attention weights,
-# every behaviour sample decoded), and over those that our settings gave. The public recordings
-# have other rates and numbers of units than this corpus.
+# second that a few steps of our recipe gave on a GPU, by the windows that it takes at a time. The
+# public recordings have other rates and numbers of units than this corpus.
 
 # %%
 print(scale.cost(measured, profile.load(ROOT / "profiles/paper.yaml").models))

@@ -243,7 +243,7 @@ for trials in params.your_lab.trials[:3:2]:
 # <details><summary>Why?</summary>
 #
 # The vectors of a session's units are few numbers, so twenty trials are enough to find them;
-# five are hardly. With so few steps, fewer trials can even do better than
+# five hardly are. With so few steps, fewer trials can even do better than
 # all: their windows lie in trials only, while those of the whole train split hold waiting and
 # failed trials, too. What five trials give from scratch is in the right panel of
 # [07_scaling](07_scaling.ipynb), section 7.2.

@@ -1,17 +1,17 @@
 # %% [markdown]
 # # 20. Is it the method, or its budget?
 #
-# > **Question.** In the maze, the networks that model a population of units (NDT, EIT, LFADS)
-# > decode worse than a Wiener filter here. Are they short of steps, or of data?\
-# > **In the paper:** the columns of the Neural Latents Benchmark in Table 2, where they decode
-# > better.\
+# > **Question.** In the columns of the Neural Latents Benchmark, the networks that model a
+# > population of units (NDT, EIT, LFADS) decode worse than a Wiener filter here. Are they short of
+# > steps, or of data?\
+# > **In the paper:** the same columns of Table 2, where they decode better.\
 # > **Cost** on two CPU cores: thirteen minutes, when asked for.
 #
-# [06_baselines](06_baselines.ipynb) trains these networks for some hundred steps on five minutes
-# of a session, and in the maze most of them end below the Wiener filter. The published ones train
-# for tens of thousands of steps, on longer sessions. So each is trained here two by two: with the
-# steps of that page and with many times as many, on as much of a session and on many times as
-# much of it. The longer session has the same units, and all are scored on the same test trials.
+# [06_baselines](06_baselines.ipynb) trains these networks for some hundreds of steps on five
+# minutes of a session, and most of them end below the Wiener filter. The published ones train for
+# tens of thousands of steps, on longer sessions. So each is trained here two by two: with the
+# steps of that page and with many times as many, on as much of a session and on many times as much
+# of it. The longer session has the same units, and all are scored on the same test trials.
 #
 # The session is of a species that appears in no result (the first of `evidence.development` in
 # `params.yaml`): the maze, as in the column NLB-Maze. Each network has the configuration that is
@@ -126,6 +126,9 @@ for method, name in METHODS.items():
 Markdown("\n".join(lines))
 
 # %% [markdown]
+# So in this session NDT and EIT are short of steps first: data alone bring them little, and both
+# together bring most. LFADS is short of neither; here it is our small version, or its settings.
+#
 # These networks are small relatives of the published ones: NDT has four to six layers and 50,000
 # updates there, EIT two and two layers and 400 epochs, and LFADS a controller and a search over a
 # population of trainings. One session says what a budget does, not by how much in general; that

@@ -36,13 +36,17 @@ def join() -> None:
         cure = " ".join(f"{key}={value}" for key, value in FRESH_STORE.items())
         raise ValueError(f"processes cannot be restarted; set {cure} before torchrun")
     gpus, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
-    if gpus and local >= gpus:
-        cure = f"start at most {gpus} on a node (processes, --nproc-per-node)"
-        raise ValueError(f"process {local + 1} of this node has no GPU, it has {gpus}; {cure}")
+    _enough(gpus, local + 1)
     if gpus:
         torch.cuda.set_device(local)
     dist.init_process_group("nccl" if gpus else "gloo")
     atexit.register(dist.destroy_process_group)
+
+
+def _enough(gpus: int, processes: int) -> None:
+    if gpus and processes > gpus:
+        cure = f"start at most {gpus} on a node (processes, --nproc-per-node)"
+        raise ValueError(f"process {gpus + 1} of this node has no GPU, it has {gpus}; {cure}")
 
 
 def rank() -> int:
@@ -99,13 +103,14 @@ def add_up(parts: Tensor, rows: list[int]) -> Tensor:
 def launch(function: Callable, items: Iterable, processes: int) -> list:
     """[function(item) for item in items], for whole trainings: each one by so many processes of
     this node or, where that is 1, each by a process of its own, as `threads.processes`. When a
-    process dies, all are started again, up to RESTARTS times, and go on from the last resume file.
-    Raises RuntimeError after that."""
+    process dies or raises, all are started again, up to RESTARTS times, and go on from the last
+    resume file. Raises RuntimeError after that, ValueError at once where a GPU is missing."""
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     if processes == 1:
         return threads.processes(function, items)
+    _enough(torch.cuda.device_count(), processes)
     os.environ.update(FRESH_STORE)
     here: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
     # torch never takes its signal handlers back: here it gets a signal that no one sends

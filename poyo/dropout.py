@@ -18,7 +18,8 @@ def seeded(seed: tuple[int, ...], device: torch.device) -> Iterator[None]:
     (word,) = np.random.SeedSequence(seed).generate_state(1, np.uint64)
     token = _noise.set(torch.Generator(device).manual_seed(int(word >> np.uint64(1))))
     if device.type == "cuda":
-        torch.cuda.manual_seed(int(word >> np.uint64(1)))
+        with torch.cuda.device(device):  # a new thread's is the first one
+            torch.cuda.manual_seed(int(word >> np.uint64(1)))
     try:
         yield
     finally:

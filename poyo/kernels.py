@@ -1,8 +1,9 @@
 """The attention of `attention.attend`, computed in the way that is fastest where it runs.
 `attend_` chooses: torch's fused kernels to decode, one packed kernel for windows of differing
-lengths on a GPU in bfloat16, and in training on a CPU matrix products with a gradient by hand: at
-a few hundred latents memory traffic and random numbers cost as much as the products. Functions
-whose names end in `_` may overwrite the tensors they are given, no other does."""
+lengths on a GPU in bfloat16 where no attention weight is dropped, and in training on a CPU matrix
+products with a gradient by hand: at a few hundred latents memory traffic and random numbers cost
+as much as the products. Functions whose names end in `_` may overwrite the tensors they are given,
+no other does."""
 
 import torch
 import torch.nn.functional as F

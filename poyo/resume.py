@@ -4,12 +4,14 @@ so a changed run never continues from the state of another."""
 
 import hashlib
 import json
-import marshal
 import os
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from types import CodeType
 
 import torch
 
@@ -22,7 +24,8 @@ from .model import Network
 from .tokens import Session
 
 PIECE = 1 << 20  # rows read at once
-KEPT = 7 * 86400.0  # s that a resume file of interactive work is kept after its last use
+KEPT = 7 * 86400.0  # s that a resume file of interactive work is kept after it was last written
+PLAIN = bool, int, float, complex, str, bytes, tuple, type(None)
 
 
 class CheckpointError(ValueError):
@@ -62,10 +65,13 @@ def scratch_dir() -> Path:
     """Where resume files lie: a stage's are cleared when it has ended, others after a while."""
     if "POYO_SCRATCH" in os.environ:
         return Path(os.environ["POYO_SCRATCH"])
-    folder = ROOT / "runs/scratch/interactive"
+    # where the package is installed alone, ROOT is no place to write to
+    base = ROOT if (ROOT / "notebooks").is_dir() else Path.cwd()
+    folder = base / "runs/scratch/interactive"
     for path in folder.glob("*"):
-        if time.time() - path.stat().st_mtime > KEPT:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process cleans up, too
+            if time.time() - path.stat().st_mtime > KEPT:
+                path.unlink()
     return folder
 
 
@@ -73,15 +79,18 @@ def path_of(
     model: Network, sessions: list[Session], recipe: EmbeddingRecipe, windows: Windows, seed: int
 ) -> Path:
     """The resume file of a run, named by all that determines it: settings, seed, data, first
-    weights, and the code that trains, of layers of one's own, too, whatever file they stand in."""
+    weights, and the code that trains. Of layers of one's own, which may be typed in a notebook,
+    that is all methods, and the plain values and functions that they name."""
     names = [type(recipe).__name__, type(model).__name__, torch.__version__]
     facts = json.dumps([*names, asdict(recipe), asdict(windows), seed], sort_keys=True)
     digest = hashlib.sha256(facts.encode())
     digest.update(code_of("poyo.train", type(model).__module__).encode())
-    for kind in sorted({type(module) for module in model.modules()}, key=str):
-        for thing in vars(kind).values():
-            if not kind.__module__.startswith(("poyo.", "torch.")) and hasattr(thing, "__code__"):
-                digest.update(marshal.dumps(thing.__code__, 2))  # typed in a notebook, perhaps
+    known: set[int] = set()
+    for module in model.modules():
+        for kind in type(module).__mro__:
+            if _own(kind):
+                for fact in _facts(vars(kind) | vars(module), known):
+                    digest.update(fact.encode())
     for name, value in model.state_dict().items():
         digest.update(name.encode() + value.cpu().numpy().tobytes())
     for session in sessions:
@@ -97,3 +106,35 @@ def path_of(
         for name, spans in sorted((recording.splits | recording.intervals).items()):
             digest.update(name.encode() + spans.tobytes())
     return scratch_dir() / f"{digest.hexdigest()[:16]}.pt"
+
+
+def _own(thing) -> bool:
+    """Whether a class or function is neither of this package nor of torch or Python."""
+    return not f"{thing.__module__}.".startswith(("poyo.", "torch.", "builtins."))
+
+
+def _facts(named: dict, known: set[int]) -> Iterator[str]:
+    """What the methods and plain values in a namespace say, and those of its module that the
+    methods name, each once."""
+    for name, thing in sorted(named.items()):
+        function = getattr(thing, "fget", None) or getattr(thing, "__func__", thing)
+        code = getattr(function, "__code__", None)
+        if isinstance(thing, PLAIN) and name != "training" and not name.startswith("__"):
+            yield f"{name} {thing!r}"
+        elif isinstance(code, CodeType) and _own(function) and id(code) not in known:
+            known.add(id(code))
+            text, names = _text(code)
+            yield f"{name} {text}"
+            there = function.__globals__
+            yield from _facts({n: there[n] for n in names if n in there}, known)
+
+
+def _text(code: CodeType) -> tuple[str, set[str]]:
+    """What code does, wherever it stands, and the names that it uses."""
+    inner = [_text(one) for one in code.co_consts if isinstance(one, CodeType)]
+    # the parts of a set come in another order in another process
+    rest = [sorted(map(repr, c)) if isinstance(c, frozenset) else repr(c) for c in code.co_consts
+            if not isinstance(c, CodeType)]  # fmt: skip
+    names = {*code.co_names}.union(*(names for _, names in inner))
+    own = code.co_names, code.co_varnames, code.co_freevars
+    return f"{code.co_code.hex()} {own} {rest} {[text for text, _ in inner]}", names

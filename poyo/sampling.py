@@ -98,7 +98,7 @@ def keep_units(
     for s, n in zip(which, draws):
         total = len(sessions[s].unit_rows)
         mask = np.ones(total, dtype=bool)
-        if n < total and total >= least:
+        if n < total:
             mask[rng.permutation(total)[n:]] = False
         kept.append(mask)
     return kept

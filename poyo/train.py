@@ -74,13 +74,15 @@ def fit(
 ) -> History:
     """Train a decoder in place on the train split of recordings it knows.
     The network learns, too, if the recipe is a `Recipe`. The decoder ends with the weights that
-    were best on validation (paper, appendix), where there is a GPU on that. Progress goes to
-    stderr. An interrupted run continues where it was when called again alike; SIGTERM, SIGHUP
-    and Ctrl-C interrupt it after its step, which is kept. Whatever ends it early leaves the
+    were best on validation (paper, appendix), and stays on the GPU where there is one. Progress
+    goes to stderr. An interrupted run continues where it was when called again alike, and a
+    finished one is not trained again; SIGTERM, SIGHUP and Ctrl-C interrupt it after its step,
+    which is kept. Whatever ends it early leaves the
     decoder as it was before. Under torchrun, all processes call it alike and train the one
     decoder, by the same batches as one process would. Raises WindowError where no window fits,
     RecordingError where no sample counts in the loss, FloatingPointError where the loss or its
-    gradient is no longer finite, ValueError where processes differ."""
+    gradient is no longer finite, ValueError where processes differ, or train what others train
+    already."""
     distributed.join()
     model, windows = decoder.model.to(device()), decoder.windows
     model.set_dropout(*recipe.dropout)
@@ -101,8 +103,14 @@ def fit(
     if parts < size:
         idle = f"{size - parts} of {size} processes are idle"
         say(f"{label}: {idle}: a batch of {recipe.batch_size} windows has {parts} parts")
-    waits = f"{label}: the same training runs in process %s, wait for it"
-    lock = processes.locked(path.with_suffix(".lock"), lambda other: say(waits % other))
+
+    def busy(other: str) -> None:
+        line = f"{label}: the same training runs in process {other}, wait for it"
+        if size > 1:  # the others would not: their patience ends
+            raise ValueError(line)
+        say(line)
+
+    lock = processes.locked(path.with_suffix(".lock"), busy)
     # the first process holds it for all
     held = nullcontext() if distributed.rank() else lock
     with held, processes.asked_to_end() as asked, _or_as_before(model):

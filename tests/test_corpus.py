@@ -152,7 +152,7 @@ def test_scopes_of_the_public_corpus_have_the_papers_sessions():
     task = lambda name: next((task for task in TASKS if task in name), "")  # noqa: E731
     recordings = [
         replace(ONE, brainset=brainset, session_id=name, task=task(name))
-        for brainset, names in sources.POYO_1.items()
+        for brainset, names in sources.PUBLIC["pretrain"].items()
         for name in names
     ]
     sizes = {name: len(sources.scope(recordings, name)) for name in sources.SCOPES}

@@ -8,6 +8,7 @@ import sys
 import time
 from copy import deepcopy
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -261,29 +262,45 @@ def test_a_run_that_is_asked_to_end_keeps_its_last_step(
     assert history_again == history and weights(again) == weights(whole)
 
 
-def test_another_forward_of_the_same_class_is_another_training(easy, learning, prepared):
-    """As when a cell of a notebook is edited and run again."""
+def test_another_network_of_the_same_name_is_another_training(easy, learning, prepared):
+    """As when a cell of a notebook is edited and run again, perhaps after a restart."""
     sessions, windows = prepared(easy()), Windows()
 
-    def typed(body: str):
-        names = {"Network": Network}
-        exec(f"class Mine(Network):\n    def forward(self, x):\n        return {body}", names)
-        kind = names["Mine"]
-        kind.__module__ = "__main__"
+    def typed(file: str = "a cell", body: str = "x + 1", bin: float = 0.05, most: int = 3) -> Path:
+        text = f"""
+def helper(x):
+    return x + {most}
+
+class Base(Network):
+    bin = {bin}
+
+class Mine(Base):
+    width = property(lambda self: {{"a", "b", "c"}} and {body.replace("x", "1")})
+
+    def forward(self, x):
+        return helper({body})
+"""
+        names = {"Network": Network, "__name__": "__main__"}
+        exec(compile(text, file, "exec"), names)
         torch.manual_seed(0)
-        return kind(size=SIZES["smoke"], windows=windows, units=9, sessions=2, outputs=2)
+        rows = {"units": 9, "sessions": 2, "outputs": 2}
+        model = names["Mine"](size=SIZES["smoke"], windows=windows, **rows)
+        return resume.path_of(model, sessions, learning, windows, 0)
 
-    one, same, other = (
-        resume.path_of(typed(body), sessions, learning, windows, 0)
-        for body in ("x + 1", "x + 1", "x + 2")
-    )
-    assert one == same != other
+    one = typed()
+    assert one == typed() == typed(file="another process's cell")
+    others = {typed(body="x + 2"), typed(bin=0.1), typed(most=4)}
+    assert len(others) == 3 and one not in others
 
 
-def test_interactive_resume_files_go_a_week_after_their_last_use(tmp_path, monkeypatch):
+def test_interactive_resume_files_go_a_week_after_they_were_written(tmp_path, monkeypatch):
     monkeypatch.delenv("POYO_SCRATCH")
     monkeypatch.setattr(resume, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path / "..")
+    assert resume.scratch_dir() == Path.cwd() / "runs/scratch/interactive", "installed alone"
+    (tmp_path / "notebooks").mkdir()
     folder = resume.scratch_dir()
+    assert folder == tmp_path / "runs/scratch/interactive"
     resume.write(folder / "old.pt", {})
     resume.write(folder / "new.pt", {})
     week = 7 * 86400

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .contents import subject_of
 from .health import trouble, undecodable
 from .intervals import contains
 from .linear import linear_fit
@@ -65,8 +66,7 @@ def scan(
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 one = read(path, target=target, unit=unit, names=names, seed=seed)
-            letters = re.findall("^[A-Za-z]*", path.stem)[0]
-            subject = letters if letters and one.subject == "unknown" else one.subject
+            subject = subject_of(path) if one.subject == "unknown" else one.subject
             readout = readout_of(one)
             one = replace(one, target=readout.target, subject=subject)
             fit = linear_fit(one)

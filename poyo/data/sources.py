@@ -113,7 +113,6 @@ def readout_of(recording: Recording) -> Readout:
 
 PUBLIC = YAML(typ="safe", pure=True).load(ROOT / "poyo/data/sessions.yaml")
 """The sessions of the paper: role (pretrain, or a column of Table 2) -> brainset -> names."""
-POYO_1 = PUBLIC["pretrain"]
 ONE_SOURCE = "perich_miller_population_2018", "sim-perich"
 SCOPES: dict[str, Callable[[Recording], bool]] = {
     "poyo_1": lambda one: True,  # what to pretrain on: every source

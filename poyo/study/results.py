@@ -91,10 +91,10 @@ class Test(NamedTuple):
     p: float
 
 
-def _t_test(values: np.ndarray, against: float, alternative: str = "two-sided"):
+def _t_test(values: np.ndarray, against: float):
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)  # values without any spread
-        return stats.ttest_1samp(values, against, alternative=alternative)
+        return stats.ttest_1samp(values, against)
 
 
 def estimate(values) -> Estimate:
