@@ -69,7 +69,7 @@ def _best(history: History) -> float:
 
 
 def few_trials(recording: Recording, n: int, length: float, seed: int) -> Recording:
-    """The recording with only n >= 1 of its labelled train trials to learn from, the rest as it was.
+    """The recording with only n >= 1 of its train trials to learn from; the rest as it was.
     length: of a window, seconds; trials that are shorter do not count. A larger n holds the trials
     of a smaller one. Raises RecordingError where there are fewer."""
     train = recording.splits["train"]
