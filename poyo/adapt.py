@@ -23,7 +23,8 @@ FROM_SCRATCH = Recipe(steps=400, lr=1e-2, warmup=0.1, dropout=(0.2, 0.2, 0.0), e
 def identify_units(
     decoder, recordings, recipe=UNIT_IDENTIFICATION, *, seed=0, label="unit identification"
 ) -> History:
-    """Learn the rows of the units and sessions by an EmbeddingRecipe; the network stays."""
+    """Learn the rows of the units and sessions by an EmbeddingRecipe; the network stays. Raises
+    TypeError for a `Recipe`."""
     if isinstance(recipe, Recipe):
         raise TypeError("unit identification takes an EmbeddingRecipe: the network is frozen")
     return fit(decoder, recordings, recipe, seed=seed, label=label)
@@ -68,7 +69,7 @@ def _best(history: History) -> float:
 
 
 def few_trials(recording: Recording, n: int, length: float, seed: int) -> Recording:
-    """The recording with only n of its labelled train trials to learn from; the rest as it was.
+    """The recording with only n >= 1 of its train trials to learn from; the rest as it was.
     length: of a window, seconds; trials that are shorter do not count. A larger n holds the trials
     of a smaller one. Raises RecordingError where there are fewer."""
     train = recording.splits["train"]

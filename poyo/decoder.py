@@ -44,7 +44,8 @@ class Decoder:
     ) -> Self:
         """An untrained decoder of these sessions, its weights drawn from `seed`, an int.
         size: a `Size` or a name of model.SIZES. windows: a `Windows`. model: POYO, or a `Network`
-        of one's own. Raises RecordingError where the sessions do not share what is decoded."""
+        of one's own. Raises RecordingError where the sessions do not share what is decoded,
+        ValueError for a size that is unknown."""
         units, sessions = units_and_sessions(recordings)
         readouts = {r.session_id: readout_of(r) for r in recordings}
         outputs = _shared(recordings, readouts)
@@ -122,7 +123,9 @@ class Decoder:
     def decode(self, recording: Recording, split: str = "test") -> evaluate.Decoded:
         """The behaviour in a split ("train", "valid" or "test"), beside the true one: see
         `evaluate.Decoded`; times (T,) in s, target and prediction (T, D) in the recording's unit.
-        Only where behaviour was sampled; `poyo.stream` decodes spikes alone."""
+        Only where behaviour was sampled; `poyo.stream` decodes spikes alone. Empty where no window
+        fits. Raises VocabularyError for a session that it does not know, RecordingError for a
+        split that is not there."""
         session = self.session(recording)
         domain = evaluate.fitting(session, split, self.windows)
         return evaluate.decode(self.model, session, domain, self.windows)

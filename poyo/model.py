@@ -22,6 +22,8 @@ from .kernels import attend_
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
+    """How large a network is; SIZES has those in use."""
+
     dim: int  # width D
     depth: int  # layers of the processor
     cross_heads: int
@@ -81,6 +83,8 @@ class Network(nn.Module):
 
 
 class Attention(nn.Module):
+    """What all attention layers share: the norm of what asks, and the way out, (HK) -> (D)."""
+
     rotate_values = True  # values turn with their time, too, but never in the decoder
     dropout = 0.0  # of attention weights
 

@@ -255,7 +255,7 @@ def simulate(
     `behavior["cursor"]`, in "nlb" "hand", has pos, vel and acc; `Recording.units` has what no
     laboratory sees: area, rate_hz, lag_s (positive: before the movement), preferred_direction in
     radians and tuning_depth, the cosine modulation at the root mean square speed as a share of the
-    mean rate."""
+    mean rate. Raises ValueError for an unknown flavour, or a task that it does not have."""
     if flavour not in FLAVOURS:
         raise ValueError(f"no flavour {flavour!r}; known: {', '.join(FLAVOURS)}")
     lab = FLAVOURS[flavour]
