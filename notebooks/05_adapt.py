@@ -273,7 +273,8 @@ Markdown("\n".join(lines))
 
 # %% [markdown]
 # These are few sessions of one simulated species, and the best of four was picked by its test R²,
-# which favours it: nothing follows from a difference here. The verdicts, over several species, are in [11_results](11_results.ipynb).
+# which favours it: nothing follows from a difference here. The verdicts, over several species, are
+# in [11_results](11_results.ipynb).
 #
 # Next: [06_baselines](06_baselines.ipynb) decodes the same trials by the methods that a laboratory
 # would use otherwise.
