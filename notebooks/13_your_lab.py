@@ -4,7 +4,7 @@
 # > **Question.** Is one decoder for all my days better than what I do now, and how many labels
 # > does it save?\
 # > **In the paper:** Figure 4, on your data.\
-# > **Cost** on two CPU cores: four minutes on the example.
+# > **Cost** on two CPU cores: three minutes on the example.
 #
 # This page answers that for any folder of recordings, beside a Wiener filter, an MLP and a GRU
 # that learn from the same trials, and saves the decoders.
