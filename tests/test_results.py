@@ -250,7 +250,7 @@ def species(seed: int, rng: np.random.Generator, **more: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_a_claim_rests_on_species_and_not_on_their_sessions():
+def test_a_claim_rests_on_species_and_not_on_their_sessions(monkeypatch):
     rng = np.random.default_rng(0)
     rows = pd.concat(species(seed, rng, finetune=0.1, wiener=-0.1) for seed in range(6))
     table = results.primary(rows)
@@ -266,6 +266,10 @@ def test_a_claim_rests_on_species_and_not_on_their_sessions():
     assert (results.primary(again).n == 6).all()
     worse = pd.concat(species(seed, rng, finetune=-0.1) for seed in range(6))
     assert results.primary(worse).verdict["finetune > single"] == "contradicted"
+    monkeypatch.setattr(results, "TWO_LOOKS", 0.0)
+    assert (results.primary(rows).verdict == results.NOT_RESOLVED).all(), "species: two looks"
+    once = results.primary(rows[rows.method != results.SHIFTED])
+    assert (once.verdict != results.NOT_RESOLVED).any(), "recordings are looked at once"
 
 
 def test_where_there_is_one_cortex_claims_rest_on_sessions(scores, scaling):
