@@ -74,6 +74,7 @@ plt.style.use("poyo.study.style")
 params = profile.load()
 threads.use(params.threads)
 place = ROOT / "runs/your_recording"
+size = params.size if path else params.evidence.size  # the simulated session has few units
 if same_units_as and not decoder:
     raise ValueError("same_units_as are sessions of a given decoder: say `decoder`, too")
 if isinstance(same_units_as, str):
@@ -179,7 +180,7 @@ if decoder:
         (r2,) = trained.score([recording]).values()
         print(f"before any training on the new day: test R² {r2:.3f}")
 else:
-    trained = Decoder.new([recording], size=params.size, windows=params.windows, seed=seed)
+    trained = Decoder.new([recording], size=size, windows=params.windows, seed=seed)
     steps = params.your_recording.budget
 minutes = lab.cost(trained, [recording], params.your_recording) * steps / 60
 say(f"training takes up to about {max(1, minutes):.0f} min ({steps} steps)")

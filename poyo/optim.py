@@ -66,10 +66,10 @@ class Muon(Optimizer):
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
-            alike: dict[tuple, list] = defaultdict(list)
+            alike: dict[int, list] = defaultdict(list)
             for p in group["params"]:
                 if p.grad is not None:
-                    alike[min(p.shape), max(p.shape)].append(p)
+                    alike[min(p.shape)].append(p)
             for some in alike.values():
                 self._update(some, **group)
 
@@ -81,15 +81,20 @@ class Muon(Optimizer):
                 state["momentum"] = torch.zeros_like(p)
             average = state["momentum"].lerp_(p.grad, 1 - momentum)
             ahead.append(_wide(torch.lerp(p.grad, average, momentum)))  # Nesterov's look ahead
-        x = torch.stack(ahead)
-        x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
+        # An iteration is x <- f x, where f is a polynomial of the Gram matrix of x, with which it
+        # commutes: so that matrix is iterated in its place, as small as the short side of x, and
+        # x itself is read twice, not ten times.
+        gram = torch.stack([x @ x.mT for x in ahead])
+        squares = gram.diagonal(dim1=1, dim2=2).sum(1)[:, None, None].clamp_min(1e-14)
+        gram = gram / squares  # of x over its norm
+        whole = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device) * squares.rsqrt()
         for _ in range(5):
-            gram = x @ x.mT
-            gram = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
-            x = torch.baddbmm(x, gram, x, beta=3.4445)
-        for p, step in zip(some, x):
+            f = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+            f.diagonal(dim1=1, dim2=2).add_(3.4445)
+            whole, gram = f @ whole, f @ gram @ f
+        for p, x, f in zip(some, ahead, whole):
             p.mul_(1 - lr * weight_decay)
-            _wide(p).sub_(step, alpha=lr * 0.2 * max(p.shape) ** 0.5)
+            _wide(p).addmm_(f, x, alpha=-lr * 0.2 * max(p.shape) ** 0.5)
 
 
 def _wide(x: Tensor) -> Tensor:

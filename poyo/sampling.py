@@ -76,12 +76,12 @@ def grid(domain: np.ndarray, length: float, step: float) -> np.ndarray:
     return np.concatenate(starts) if starts else np.empty(0)
 
 
-def keep_probabilities(least: int, mode: int, most: int, peak: float = 4.0) -> np.ndarray:
+def keep_probabilities(least: int, mode: int, most: int) -> np.ndarray:
     """Probabilities of keeping n = least..most units (unit dropout, paper section 2.4).
-    A triangle f of height `peak` at the mode and 1 at both ends. The reference accepts a draw when
+    A triangle f of height 4 at the mode and 1 at both ends. The reference accepts a draw when
     u <= f/(10 q) with a fresh uniform q: its density, and this one, is a(1 - ln a), a = f/10."""
     n = np.arange(least, most + 1)
-    f = np.interp(n, [least, mode, most], [1.0, peak, 1.0]) / 10
+    f = np.interp(n, [least, mode, most], [1.0, 4.0, 1.0]) / 10
     p = f * (1 - np.log(f))
     return p / p.sum()
 

@@ -16,18 +16,18 @@ from poyo.sampling import grid
 from poyo.study import baselines, profile
 from poyo.study.baseline_networks import NETWORKS, Baseline
 from poyo.study.baselines import Behaviour, counted, fit, search, stitched, wiener
-from poyo.study.profile import Grid, LFADSNetwork, Network, RandomSearch
+from poyo.study.profile import Configuration, Grid, LFADSConfiguration, RandomSearch
 
 SMOKE = profile.load(ROOT / "profiles/smoke.yaml").baselines
 FILTER = profile.Wiener(bin=0.05, reach=0.5, ridge=(1e-3, 1e-2, 1e-1, 1.0))
 # enough for a minute of eight linear units
 LEARNS = {
-    "mlp": (60, Network(width=32, dropout=0.1, lr=2e-3)),
-    "gru": (60, Network(width=16, dropout=0.1, lr=2e-2)),
-    "ndt": (100, Network(width=16, dropout=0.0, lr=2e-2)),
-    "ndt_supervised": (80, Network(width=16, dropout=0.1, lr=1e-2)),
-    "eit": (60, Network(width=8, dropout=0.1, lr=2e-2)),
-    "lfads": (60, LFADSNetwork(width=16, dropout=0.3, lr=3e-2, kl=0.1)),
+    "mlp": (60, Configuration(width=32, dropout=0.1, lr=2e-3)),
+    "gru": (60, Configuration(width=16, dropout=0.1, lr=2e-2)),
+    "ndt": (100, Configuration(width=16, dropout=0.0, lr=2e-2)),
+    "ndt_supervised": (80, Configuration(width=16, dropout=0.1, lr=1e-2)),
+    "eit": (60, Configuration(width=8, dropout=0.1, lr=2e-2)),
+    "lfads": (60, LFADSConfiguration(width=16, dropout=0.3, lr=3e-2, kl=0.1)),
 }
 
 
@@ -443,7 +443,7 @@ def tried(method: str) -> profile.Baselines:
 
 THREE = Grid(
     steps=3,
-    tried=tuple(Network(width=8, dropout=0.2, lr=lr) for lr in (1e-6, 1e-2, 1e-3)),
+    tried=tuple(Configuration(width=8, dropout=0.2, lr=lr) for lr in (1e-6, 1e-2, 1e-3)),
 )
 GRIDS = [method for method in NETWORKS if method != "lfads"]
 

@@ -12,7 +12,7 @@ from poyo import ROOT
 from poyo.config import ConfigError, EmbeddingRecipe, Recipe, Windows, read_yaml
 from poyo.model import POYO, SIZES
 from poyo.study import profile
-from poyo.study.profile import LFADSNetwork, Network
+from poyo.study.profile import Configuration, LFADSConfiguration
 
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 FILES = [ROOT / "params.yaml", *PROFILES]
@@ -181,7 +181,7 @@ def test_only_lfads_has_a_divergence():
     row = {"width": 8, "dropout": 0.2, "lr": 0.1, "kl": 0.1}
     with pytest.raises(ConfigError, match=r"unknown key baselines\.ndt\.tried\[0\]\.kl;"):
         profile.read(changed("baselines.ndt.tried", [row, row]))
-    assert issubclass(LFADSNetwork, Network) and LFADSNetwork(**row).kl == 0.1
+    assert issubclass(LFADSConfiguration, Configuration) and LFADSConfiguration(**row).kl == 0.1
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,8 @@ def counts_of(recording: Recording, edges: np.ndarray) -> np.ndarray:
     return np.bincount(row * n + units, minlength=steps * n).reshape(steps, n).astype(np.float32)
 
 
-def linear_fit(recording: Recording, lags: tuple[int, ...] = LAGS) -> Fit:
-    """A ridge regression of the target on counts at `lags` (in bins), from train to valid split.
+def linear_fit(recording: Recording) -> Fit:
+    """A ridge regression of the target on counts at LAGS, from train to valid split.
     The target is looked for up to REACH s before and after where it says it is: all shifts share
     one Gram matrix, whose rows are those of the spikes."""
     times, values = recording.series(recording.target)
@@ -60,10 +60,10 @@ def linear_fit(recording: Recording, lags: tuple[int, ...] = LAGS) -> Fit:
     splits, parts = recording.splits or split_in_time(recording.domain), []
     for name in ("train", "valid"):
         rows = np.flatnonzero(contains(splits.get(name, intervals([])), centres))
-        fits = (rows > max(lags)) & (rows < steps + min(lags))
+        fits = (rows > max(LAGS)) & (rows < steps + min(LAGS))
         rows = rows[fits & np.isfinite(target(rows, np.zeros(1))).all((1, 2))]
         every = max(1, -(-len(rows) // ROWS))
-        parts.append((rows[::every], np.hstack([counts[rows[::every] - lag] for lag in lags])))
+        parts.append((rows[::every], np.hstack([counts[rows[::every] - lag] for lag in LAGS])))
     (train, x), (valid, z) = parts
     seconds = len(valid) * every * BIN
     if len(train) < 100 or len(valid) < 20:

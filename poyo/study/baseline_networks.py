@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..dropout import Dropout
-from .profile import Baselines, LFADSNetwork, Network
+from .profile import Baselines, Configuration, LFADSConfiguration
 
 
 class Baseline(nn.Module):
@@ -17,7 +17,7 @@ class Baseline(nn.Module):
 
     pad, every, supervised = 0, 1, True
 
-    def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
+    def __init__(self, seen: Tensor, config: Configuration, params: Baselines, outputs: int):
         super().__init__()
         self.bin, self.dropout = params.bin, Dropout(config.dropout)
         self.mean, self.spread = seen.sqrt().mean((0, 1)), seen.sqrt().std((0, 1))
@@ -37,7 +37,7 @@ class Baseline(nn.Module):
 class MLP(Baseline):  # two hidden layers on the flattened bins around a moment, `pad` on each side
     every = 5  # neighbouring bins have nearly the same input
 
-    def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
+    def __init__(self, seen: Tensor, config: Configuration, params: Baselines, outputs: int):
         super().__init__(seen, config, params, outputs)
         self.pad, width = round(params.reach / params.bin), config.width
         layers: list[nn.Module] = [nn.Linear((2 * self.pad + 1) * seen.shape[-1], width)]
@@ -52,7 +52,7 @@ class MLP(Baseline):  # two hidden layers on the flattened bins around a moment,
 
 
 class GRU(Baseline):  # a bidirectional GRU over the bins (Cho et al. 2014)
-    def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
+    def __init__(self, seen: Tensor, config: Configuration, params: Baselines, outputs: int):
         super().__init__(seen, config, params, outputs)
         self.gru = nn.GRU(seen.shape[-1], config.width, batch_first=True, bidirectional=True)
         self.readout = nn.Sequential(Dropout(config.dropout), nn.Linear(2 * config.width, outputs))
@@ -78,7 +78,7 @@ class Block(nn.Module):  # a transformer layer, norms before the branches: (N, T
 
 
 class NDTSupervised(Baseline):  # the encoder of the Neural Data Transformer, trained to decode
-    def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
+    def __init__(self, seen: Tensor, config: Configuration, params: Baselines, outputs: int):
         super().__init__(seen, config, params, outputs)
         dim = config.width
         self.embed = nn.Linear(seen.shape[-1], dim)
@@ -95,7 +95,7 @@ class NDT(NDTSupervised):  # trained to tell log-rates of masked bins (Ye & Pand
     supervised = False
     hidden = 0.25  # of the bins are to be guessed, each from the others
 
-    def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
+    def __init__(self, seen: Tensor, config: Configuration, params: Baselines, outputs: int):
         super().__init__(seen, config, params, outputs=seen.shape[-1])
         [*self.readout.parameters()][-1].data.copy_(self.resting)  # its bias
 
@@ -119,7 +119,7 @@ class EIT(Baseline):
     The first transformer reads each neuron alone, with shared weights; in the second the neurons
     of a step interact. A step is some `bins`, together params.eit_step wide."""
 
-    def __init__(self, seen: Tensor, config: Network, params: Baselines, outputs: int):
+    def __init__(self, seen: Tensor, config: Configuration, params: Baselines, outputs: int):
         bins, dim = round(params.eit_step / params.bin), config.width
         seen = wide(seen, bins)
         super().__init__(seen, config, params, outputs)
@@ -148,7 +148,7 @@ class LFADS(Baseline):
 
     supervised, factors, drives = False, 24, 4
 
-    def __init__(self, seen: Tensor, config: LFADSNetwork, params: Baselines, outputs: int):
+    def __init__(self, seen: Tensor, config: LFADSConfiguration, params: Baselines, outputs: int):
         super().__init__(seen, config, params, outputs)
         units, dim = seen.shape[-1], config.width
         self.kl, self.dropped = config.kl, config.dropout

@@ -20,7 +20,7 @@ from ..evaluate import Decoded, covering, evaluated_samples, fitting, r2_score
 from ..sampling import TrainingWindows
 from ..tokens import Session
 from .baseline_networks import NETWORKS, Baseline
-from .profile import Baselines, Grid, LFADSNetwork, Network, RandomSearch, Wiener
+from .profile import Baselines, Configuration, Grid, LFADSConfiguration, RandomSearch, Wiener
 
 CHUNK = 32, 1000  # windows that are decoded, and that are counted, at once
 _building = threading.Lock()  # torch draws first weights from one generator for all threads
@@ -111,7 +111,7 @@ def _section(method: str, params: Baselines) -> Grid | RandomSearch:
     return getattr(params, method)
 
 
-def configurations(method: str, params: Baselines, seed: int) -> tuple[Network, ...]:
+def configurations(method: str, params: Baselines, seed: int) -> tuple[Configuration, ...]:
     """What a search tries: the grid of params, for LFADS random draws from its ranges."""
     section = _section(method, params)
     if isinstance(section, Grid):
@@ -122,7 +122,7 @@ def configurations(method: str, params: Baselines, seed: int) -> tuple[Network, 
         dropout = round(rng.uniform(*section.dropout), 3)
         lr, kl = (float(np.exp(rng.uniform(*np.log(ends)))) for ends in (section.lr, section.kl))
         rates = {"dropout": dropout, "lr": round(lr, 6), "kl": round(kl, 4)}
-        drawn.append(LFADSNetwork(width=section.width, **rates))
+        drawn.append(LFADSConfiguration(width=section.width, **rates))
     return tuple(drawn)
 
 

@@ -33,6 +33,7 @@ RECURS = 0.5  # of the units: where fewer have a namesake on an earlier day, nam
 FEWER = "unit_identification of "  # so many days: a method's name
 ONE = "one session: no interval"  # instead of a verdict
 FEW = 20  # labelled trials: what counts as few in the claims
+NEAR = 0.01  # of R²: what is no further from the best is as good in the advice
 
 
 class How(NamedTuple):
@@ -181,11 +182,15 @@ def adapted(job: tuple, how: How) -> list[dict]:
     return [*rows, _scored(met, "finetune", recording, trials, seed)]
 
 
-def _scored(decoder: Decoder, method: str, recording: Recording, trials, seed: int) -> dict:
-    """A row of what is known of a held-out session: its test R² by a decoder."""
-    (r2,) = decoder.score([recording], "test").values()
+def row(recording: Recording, trials: int | str, seed: int, method: str, r2: float) -> dict:
+    """What is known of a session: its test R² by a method with so many labelled trials."""
     about = {"session": recording.session_id, "animal": recording.subject, "trials": trials}
     return about | {"seed": seed, "method": method, "r2": round(r2, 4)}
+
+
+def _scored(decoder: Decoder, method: str, recording: Recording, trials, seed: int) -> dict:
+    (r2,) = decoder.score([recording], "test").values()
+    return row(recording, trials, seed, method, r2)
 
 
 def meet_fewer(job: tuple, how: How) -> list[dict]:
@@ -202,8 +207,6 @@ def yardsticks(job: tuple, how: How, configurations: dict) -> list[dict]:
     """The same for the Wiener filter and the networks on counts, by the `configurations` found on
     a pretraining session (`tuned`). job: the recording, trials, seed."""
     recording, trials, seed = job
-    about = {"session": recording.session_id, "animal": recording.subject}
-    about |= {"trials": trials, "seed": seed}
     try:
         session = prepared(labelled(recording, trials, how.windows.length, seed))
     except RecordingError:
@@ -212,7 +215,7 @@ def yardsticks(job: tuple, how: How, configurations: dict) -> list[dict]:
     for method, config in configurations.items():
         rest = (config, how.baselines, how.windows)
         found[method] = baselines.fit(method, session, *rest, seed=seed)[1].r2
-    return [about | {"method": method, "r2": round(r2, 4)} for method, r2 in found.items()]
+    return [row(recording, trials, seed, *one) for one in found.items()]
 
 
 def tuned(recording: Recording, how: How, seed: int) -> dict:
@@ -225,14 +228,12 @@ def own_days(job: tuple, how: How) -> list[dict]:
     """A pretraining session under decoders of all and under its own Wiener filter.
     job: the recording, and the decoders by seed."""
     recording, decoders = job
-    about = {"session": recording.session_id, "animal": recording.subject, "trials": "all"}
     first = next(iter(decoders.values()))
     wiener = baselines.wiener(first.session(recording), how.wiener, how.windows).r2
     rows = []
     for seed, decoder in decoders.items():
-        (r2,) = decoder.score([recording], "test").values()
-        found = {"pretrained": r2, "wiener": wiener}
-        rows += [about | {"seed": seed, "method": m, "r2": round(v, 4)} for m, v in found.items()]
+        rows.append(_scored(decoder, "pretrained", recording, "all", seed))
+        rows.append(row(recording, "all", seed, "wiener", wiener))
     return rows
 
 
@@ -241,20 +242,17 @@ def unlabelled(job: tuple, how: How) -> list[dict]:
     under pretrained decoders with the rows of that day's units.
     job: the recording, the earlier one, and the decoders by seed."""
     recording, earlier, decoders = job
-    about = {"session": recording.session_id, "animal": recording.subject, "trials": 0}
-    about |= {"earlier": earlier.session_id}
-    unchanged = {}
+    unchanged = None
     if list(recording.unit_ids) == list(earlier.unit_ids):
         one, later = prepared(earlier), prepared(recording)
-        r2 = baselines.wiener(one, how.wiener, how.windows, later).r2
-        unchanged["unchanged_wiener"] = r2
+        unchanged = baselines.wiener(one, how.wiener, how.windows, later).r2
     rows = []
     for seed, decoder in decoders.items():
         met = decoder.adopt([recording], seed=seed, same_units_as=[earlier.session_id])
-        (r2,) = met.score([recording], "test").values()
-        found = {"same_units": r2} | unchanged
-        rows += [about | {"seed": seed, "method": m, "r2": round(v, 4)} for m, v in found.items()]
-    return rows
+        rows.append(_scored(met, "same_units", recording, 0, seed))
+        if unchanged is not None:
+            rows.append(row(recording, 0, seed, "unchanged_wiener", unchanged))
+    return [one | {"earlier": earlier.session_id} for one in rows]
 
 
 def prepared(recording: Recording) -> tokens.Session:
@@ -390,16 +388,16 @@ def panels(rows: pd.DataFrame, sessions: list[str], trials: list) -> Figure:
     return fig
 
 
-def advice(rows: pd.DataFrame, margin: float = 0.01) -> str:
+def advice(rows: pd.DataFrame) -> str:
     """What to use for each `kind` of held-out session by the number of labelled trials, a line
-    each: the method with the highest mean test R², and those within `margin` of it. Only methods
+    each: the method with the highest mean test R², and those within NEAR of it. Only methods
     that all sessions of the kind have are compared, so that all means are over the same ones."""
     names = NAMES | {"same_units_identification": "POYO, unit identification from the same units"}
     rows, lines = rows[rows.method.isin(METHODS)], []
     for (kind, trials), part in rows.groupby(["kind", "trials"], sort=False):
         table = part.pivot_table(index="session", columns="method", values="r2")
         means = table.dropna(axis=1).mean().sort_values(ascending=False)
-        near = [m for m in means.index[1:] if means.iloc[0] - means[m] < margin]
+        near = [m for m in means.index[1:] if means.iloc[0] - means[m] < NEAR]
         labels = {0: "without any label", "all": "with all labelled trials"}
         text = f"{kind.capitalize()}, {labels.get(trials, f'with {trials} labelled trials')}:"
         text += f" use {names[means.index[0]]} (test R² {means.iloc[0]:.2f}"

@@ -101,21 +101,21 @@ class Wiener:  # bin and reach to each side of a sample, in seconds; the ridge p
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:  # one configuration of a baseline network
+class Configuration:  # one configuration of a baseline network
     width: int
     dropout: float
     lr: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class LFADSNetwork(Network):  # the same of LFADS; kl: weight of its divergence
+class LFADSConfiguration(Configuration):  # the same of LFADS; kl: weight of its divergence
     kl: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:  # steps of training, and the configurations tried
     steps: int
-    tried: tuple[Network, ...]
+    tried: tuple[Configuration, ...]
 
     def __post_init__(self):
         check(len({*self.tried}) == len(self.tried), "tried: a configuration is there twice")

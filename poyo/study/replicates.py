@@ -70,14 +70,12 @@ def own(job: tuple, how: lab.How) -> list[dict]:
     """A pretraining session under the decoders that know it, and under its own yardsticks.
     job: the recording, and the decoders by name."""
     recording, decoders = job
-    wiener = lab.yardsticks((recording, "all", 0), how, {})[0]["r2"]
-    found = {"wiener": wiener}
+    found = {"wiener": lab.yardsticks((recording, "all", 0), how, {})[0]["r2"]}
     for name, decoder in decoders.items():
         if recording.session_id in decoder.sessions.names:
             method = "single_session" if name == recording.session_id else name
             (found[method],) = decoder.score([recording], "test").values()
-    about = {"session": recording.session_id, "trials": "all"}
-    return [about | {"method": method, "r2": round(r2, 4)} for method, r2 in found.items()]
+    return [lab.row(recording, "all", 0, *one) for one in found.items()]
 
 
 def longer(recording: Recording, more: Recording, split: str) -> Recording:
