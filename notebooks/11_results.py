@@ -310,7 +310,7 @@ Markdown("\n".join(f"- {c}: {of}" + (f"; but {but}" if but else "") for c, of, b
 
 # %%
 found = replicates.groupby("unit").apply(results.measures, include_groups=False)
-fig, ax = plt.subplots(figsize=(5.6, 2.4))
+fig, ax = plt.subplots(figsize=(5.6, 3.2))
 ax.axvspan(-results.MARGIN, results.MARGIN, color="0.94", lw=0)
 ax.axvline(0, color="0.6", lw=0.8)
 colors = {"supported": "C2", "contradicted": "C3", results.NOT_RESOLVED: "0.45"}
@@ -318,7 +318,7 @@ for y, row in enumerate(primary[::-1].itertuples()):
     ax.plot(found[row.Index], [y] * len(found), "o", ms=3.5, mfc="none", color="0.6", mew=0.8)
     ax.plot([row.low, row.high], [y, y], color=colors[row.verdict], lw=2)
     ax.plot(row.estimate, y, "o", ms=6, color=colors[row.verdict])
-labels = [results.TESTED[claim] for claim in primary.index[::-1]]
+labels = [results.TESTED[claim].replace(": ", ":\n") for claim in primary.index[::-1]]
 ax.set(yticks=range(len(primary)), yticklabels=labels, xlabel="difference of test R²")
 names = ("supported", "contradicted", results.NOT_RESOLVED)
 handles = [plt.Line2D([], [], color=colors[name], marker="o", label=name) for name in names]
@@ -348,7 +348,7 @@ table = pd.DataFrame(
     }
 )
 table = table.loc[claims.index].rename(index=results.TESTED)
-display(table)
+display(table, include=["text/html"])  # as text it is too wide to read
 opposite = {"supported", "contradicted"}
 every = pd.DataFrame({name: part.verdict for name, part in sets.items()})
 torn = [claim for claim, row in every.iterrows() if opposite <= {*row}]
