@@ -105,9 +105,7 @@ plt.show()
 
 # %%
 top, start = results.limit(ceiling), once[lab.SCRATCH]
-print(
-    f"limit of labels: {top.mean():.2f}; POYO from scratch on the session's own trials {start:.2f}"
-)
+print(f"limit of labels {top.mean():.2f}; from scratch on the session's own trials {start:.2f}")
 
 # %% [markdown]
 # What lies between is the way that pretraining could cover. What share of it it does cover is in
