@@ -78,6 +78,8 @@ from poyo.data.recording import Recording, require
 from poyo.data.simulate import simulate
 from poyo.data.sources import readout_of
 from poyo.decoder import Decoder
+from poyo.evaluate import r2_score
+from poyo.stream import Stream
 from poyo.study import baselines, lab, profile
 from poyo.train import say
 
@@ -253,15 +255,33 @@ plt.show()
 # Python](../decoders.md) takes the decoded values to MATLAB), and `Stream(decoder, session_id)` of
 # `poyo.stream` decodes with it while spikes arrive. The R² above is that of offline decoding: POYO
 # and the filter both use spikes before and after each sample. `Stream` decodes the present from
-# the past second alone, so expect a lower one; `Stream(..., at=[0.2])` waits for 0.2 s and sees
-# what followed in that time.
+# the past second alone; the R² that it has is printed below, too, and is lower. With
+# `Stream(..., at=[0.2])` it waits for 0.2 s and sees what followed in that time.
 #
 # ## What we found
 
 # %%
 trained.save(file)
 file = file.relative_to(ROOT)
+
+
+def as_they_come(moments):
+    """What is decoded at each of these times (n,) from the spikes of the second before: (n, D)."""
+    before = -np.inf
+    for now in moments:
+        if now - before > trained.windows.length:  # the test split may have gaps
+            stream = Stream(trained, recording.session_id)
+        begin = max(before, now - trained.windows.length)
+        new = slice(*np.searchsorted(recording.spike_times, [begin, now]))
+        stream.push(recording.spike_times[new], recording.unit_ids[recording.spike_units[new]])
+        yield stream.decode(now)[0]
+        before = now
+
+
+some = np.flatnonzero(decoded.evaluated)[:: max(1, round(0.05 / step))]  # every 50 ms
+online = r2_score(decoded.target[some], np.array([*as_they_come(decoded.times[some])]))
 print(f"{readout.quantity}: POYO test R² {decoded.r2:.3f}, Wiener filter {filtered.r2:.3f}")
+print(f"POYO in time, from the spikes of the second before each moment: {online:.3f}")
 print(f"decoder: {file}; in Python:")
 print("    from poyo.decoder import Decoder")
 print(f'    decoder = Decoder.load("{file}")')
