@@ -9,8 +9,9 @@
 # each of some dozens of neurons fired, and what the hand did meanwhile. This notebook builds the
 # corpus that everything else uses, and looks at it.
 #
-# As cloned, the corpus is **simulated cortex**: artificial animals whose neurons share one
-# nonlinear system driven by the coming movement. All animals made from one seed share that system;
+# As cloned, the corpus is **simulated cortex**: artificial animals whose neurons are read out of
+# one shared nonlinear dynamical system, into which the movement that is about to happen is fed.
+# All animals made from one seed share that system;
 # together they are called a simulated **species**. Another seed gives another species, whose
 # cortex computes something else. The corpus needs no download and the right answer is known, but
 # its numbers are its own: nothing measured on it is a result about brains. With `data.corpus:
@@ -42,8 +43,8 @@ print(f"corpus: {params.data.corpus}, {len(index)} sessions")
 #
 # One row per source of data. Sources differ as laboratories do: in the task, the areas, the rate
 # and unit of the behaviour, and in whether a unit is a sorted neuron or whatever crossed a
-# threshold. The last two of ours are another rig that records known animals, as the paper's two
-# sessions of the Neural Latents Benchmark.
+# threshold. The last two of our rows stand for the paper's two sessions of the Neural Latents
+# Benchmark: animals that are known from pretraining, recorded on another rig.
 
 # %%
 TASKS = {
@@ -238,10 +239,10 @@ plt.show()
 # ## 1.6 How near is this to a real cortex?
 #
 # Simulated sessions of 60 units and ten minutes beside real recordings of motor cortex, from
-# [17_cortex](17_cortex.ipynb), which says how each number is taken. They are larger than those of
-# the corpus above, so their R² is higher than on [06_baselines](06_baselines.ipynb). In the wrist
-# recordings the position is decoded, elsewhere the velocity. The simulator was not changed after
-# this comparison.
+# [17_cortex](17_cortex.ipynb), which says how many there are and how each number is taken. The
+# sessions of the corpus above are smaller and harder: [06_baselines](06_baselines.ipynb) has their
+# R². In the wrist recordings the position is decoded, which is easier than the velocity, elsewhere
+# the velocity. The simulator was not changed after this comparison.
 
 # %%
 cortex = pd.read_csv(plotting.FIGURES / "data/cortex.csv").fillna("").set_index("what")
@@ -280,8 +281,10 @@ Markdown(
 )
 
 # %% [markdown]
-# So the simulated sessions are about as hard to decode as real ones, their busiest units fire
-# less, and their days are much more alike. What stays open is how much of what is found on
-# simulated animals holds on real ones. The one answer so far is in [13_real](13_real.ipynb).
+# So a linear filter does about as well on a simulated session of 60 units and ten minutes as on
+# these real ones. In other respects the simulation is further off: real wrist units share several
+# times as much noise (the noise correlations above), the busiest real units fire more, and real
+# days differ far more. What stays open is how much of what is found on simulated animals holds on
+# real ones. The one answer so far is in [13_real](13_real.ipynb).
 #
 # Next: [02_tokens](02_tokens.ipynb) turns a second of such a session into tokens.

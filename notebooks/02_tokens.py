@@ -98,8 +98,8 @@ table.iloc[[0, 1, U, U + 1, *range(2 * U, 2 * U + 6)]]
 #
 # $$x = \operatorname{UnitEmb}(u) + \operatorname{KindEmb}(k),$$
 #
-# together with its time $t$, which is not part of the vector: it turns the token's key and value
-# in attention ([03_model](03_model.ipynb), section 3.3).
+# together with its time $t$, which is not part of the vector; how the network uses it is shown in
+# [03_model](03_model.ipynb), section 3.3.
 
 # %%
 colours = np.array(sns.husl_palette(U, s=0.95, l=0.55))
@@ -127,8 +127,9 @@ plt.show()
 # ## 2.3 A silent unit has tokens, too
 #
 # Without START and END, a unit that does not fire would leave no trace: the network could not tell
-# a silent neuron from one that was never recorded. Silence is information. A neuron that stops
-# firing may say as much as one that starts.
+# a silent neuron from one that was never recorded. A neuron that stops firing may say as much as
+# one that starts. (In this corpus what START and END are worth could not be measured: see "no
+# delimiters" on [09_ablations](09_ablations.ipynb).)
 
 # %%
 silent = np.setdiff1d(np.arange(U), unit[kind == tokens.SPIKE])
@@ -155,12 +156,12 @@ for width in (0.05, 0.02, 0.005, 0.001):
     rows.append(
         {"bin (ms)": 1e3 * width, "numbers": grid.size, "of them zero": (grid == 0).mean()}
     )
-print(f"as tokens: {len(time)}")
+print(f"as tokens: {len(time)}, of three numbers each: who, when, what kind")
 pd.DataFrame(rows).round(3)
 
 # %% [markdown]
-# *The same window as a grid of counts, for four bin widths. Its tokens are as many whatever the
-# precision of their times.*
+# *The same window as a grid of counts, for four bin widths: 20 ms is what most decoders use. Its
+# tokens are as many whatever the precision of their times.*
 #
 # Units can come and go for the same reason. A grid has a column per unit, so another session needs
 # another input layer. A set of tokens has no columns.
@@ -179,9 +180,12 @@ print(f"{' + '.join(map(str, per_window))} = {together} spikes in three windows 
 assert per_window.sum() == together
 
 on_edge = recording.spike_times[inside][0]
-for begin, expected in ((on_edge, True), (on_edge - length, False)):
-    lo, hi = np.searchsorted(recording.spike_times, [begin, begin + length])
-    assert (on_edge in recording.spike_times[lo:hi]) == expected
+# the window that begins with this spike, and the one that ends there
+begins = np.array([on_edge, on_edge - length])
+cuts = tokens.tokenize([session], np.zeros(2, dtype=int), begins, length)
+is_spike = cuts["input_mask"].numpy() & (cuts["input_token_type"].numpy() == tokens.SPIKE)
+of_window = [cuts["input_timestamps"][i].numpy()[is_spike[i]] for i in range(2)]
+assert of_window[0][0] == 0 and of_window[1].max(initial=0) < length
 print("a spike on the edge is in the window that begins with it, not in the one before")
 
 # %% [markdown]
@@ -224,10 +228,10 @@ plt.show()
 #
 # Two more sets of vectors have a time, and neither is a spike.
 #
-# **Latents** are where the network keeps what it has understood. They sit on a fixed grid:
-# the window is cut into equal steps of time (`windows.latent_step`), and in the middle of each
-# stand the same few learned vectors, told apart from those of other steps by their time alone.
-# **Queries** ask for the answer: one for each sample of the behaviour in the
+# **Latents** are where the network keeps what it has understood. They sit on a fixed grid: the
+# window is cut into equal steps of time (`windows.latent_step`), and in the middle of each stand
+# the same few learned vectors, told apart from those of other steps by their time alone. **Output
+# queries**, or queries for short, ask for the answer: one for each sample of the behaviour in the
 # window, at that sample's time (in training, evenly thinned to at most `windows.queries`). All
 # queries of a window are the same learned vector, the embedding of its session; only their times
 # differ. So behaviour may be sampled at any rate.
@@ -336,11 +340,12 @@ assert left == even[unit].sum()
 # ## What we found
 
 # %%
-finest = rows[-1]
+finest, usual = rows[-1], rows[1]
 Markdown(
     f"- A second of {U} units is {len(time)} tokens: {spikes.sum()} spikes and two markers for "
-    f"each unit. In bins of {finest['bin (ms)']:g} ms it would be {finest['numbers']:,} counts, "
-    f"{finest['of them zero']:.0%} of them zero.\n"
+    f"each unit. In bins of {usual['bin (ms)']:g} ms it would be {usual['numbers']:,} counts, "
+    f"{usual['of them zero']:.0%} of them zero; in bins of {finest['bin (ms)']:g} ms "
+    f"{finest['numbers']:,}.\n"
     f"- {len(silent)} of the units are silent in it, and the network is told so.\n"
     f"- In a batch of windows from several sessions {1 - mask.mean():.0%} of the places are "
     "padding, which the network leaves out."

@@ -189,8 +189,9 @@ print(f"{len(periods)} periods, from {periods[0] * 1e3:.1f} ms to {periods[-1]:.
 # %% [markdown]
 # *Left: the periods of the rotating pairs, evenly spaced in the logarithm, with three lengths for
 # comparison; a neuron hardly fires twice within 2 ms. Right: how well two equal vectors match at
-# different times, averaged over the pairs with periods above 20 ms. Near times match best;
-# training decides which pairs matter and how they are turned against each other.*
+# different times, averaged over the pairs with periods above 20 ms. Equal times match best;
+# further off the match swings, because only these few pairs are averaged. Training decides which
+# pairs matter and how they are turned against each other.*
 #
 # The claim, checked: shift both times alike and the match stays.
 
@@ -216,8 +217,8 @@ print("only one of them shifted: they change")
 # 0.50. What is left is a turn by -0.04: "a spike of this kind, 40 ms before me", not "at 0.46 s".
 # A latent at 0.20 s gets the same from a spike at 0.16 s. The decoder turns only queries and keys.
 #
-# (Both checks, above and below, hold up to a small error: times are stored with 24 bits, at a
-# period of 0.1 ms one second is ten thousand turns, and so the last bit is a visible angle.)
+# (Both checks, above and below, hold up to a small error. Times are 32-bit numbers, exact to some
+# 0.06 µs near one second; at a period of 0.1 ms that is a fifth of a degree.)
 
 # %%
 turn = model.rotary_emb
@@ -302,7 +303,8 @@ for name, size in SIZES.items():
 assert counts["1.3M"] == 1_254_018
 assert counts["11.8M"] == 11_717_378
 table = pd.DataFrame([{"size": name} | asdict(size) for name, size in SIZES.items()])
-table.assign(parameters=[f"{counts[n]:,}" for n in table["size"]])
+table = table.assign(parameters=[counts[name] for name in table["size"]]).sort_values("parameters")
+table.assign(parameters=table.parameters.map("{:,}".format)).set_index("size")
 
 # %% [markdown]
 # *The sizes in `poyo/model.py`, counted without unit and session embeddings; the paper's names
@@ -312,7 +314,8 @@ table.assign(parameters=[f"{counts[n]:,}" for n in table["size"]])
 #
 # ## 3.7 What it costs
 #
-# Attention compares every query with every key. A plain transformer would let all $N$ tokens
+# Attention compares every query with every key, and only these comparisons are counted here; time
+# also goes into the feed-forward layers. A plain transformer would let all $N$ tokens
 # attend to each other in every layer: depth · $N^2$ comparisons. Here the tokens are read once by
 # the latents, and the latents once by the queries: $N L$ + depth · $L^2$ + $Q L$. The number of
 # spikes enters linearly.
@@ -333,8 +336,9 @@ ax.legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# *Comparisons per head for one window at size 11.8M, both axes logarithmic. For windows as small
-# as on this page the two cost about the same; latents pay where there are more tokens.*
+# *Comparisons per head for one window at size 11.8M, both axes logarithmic. At that size, with its
+# many latents, windows as small as on this page cost about the same either way; latents pay where
+# there are more tokens.*
 
 # %%
 many = 3000
@@ -400,9 +404,10 @@ plt.show()
 # bright is much attention. White dots: the latent's own time. START and END are left out. Dark
 # columns are moments with few spikes.*
 #
-# Nobody told the latents to look near their own time. After pretraining (profile `laptop`) they
-# do, and they lean to the left of their dots: towards spikes that came *before*. Most of the
-# simulated neurons lead the movement. Heads may differ in how far back they look.
+# After pretraining (profile `laptop`) the latents look near their own time, which turning by time
+# alone favours (3.3), and they lean to the left of their dots: towards spikes that came *before*,
+# which it does not. That fits the simulated neurons, most of which lead the movement; a test of it
+# it is not. Heads may differ in how far back they look.
 #
 # Now over all windows of the batch, by the distance in time; and by unit.
 
@@ -451,16 +456,16 @@ print(f"correlation of the two shares over {U} units: {np.corrcoef(said, per_uni
 
 # %%
 middle = (lag_edges[1:] + lag_edges[:-1]) / 2
-even = np.divide(taken, pairs, out=np.zeros_like(taken), where=pairs > 0).mean(0)
-lean = 1e3 * (even * middle).sum() / even.sum()
+even = np.divide(taken, pairs, out=np.zeros_like(taken), where=pairs > 0)
+peaks = [f"{1e3 * middle[head.argmax()]:+.0f} ms" for head in even]
 Markdown(
     f"- {L} latents read any number of tokens, {typical} in a window here. At {many:,} "
     f"tokens the paper's model makes {ratio:.0f} times fewer comparisons than a plain transformer "
     "would.\n"
     f"- The same output comes out when all times are shifted alike or tokens are shuffled. Tokens "
     f"that are 50 ms late change it by {alone:.0%} of its size.\n"
-    f"- After pretraining, a latent attends to spikes around its own time, on average "
-    f"over both heads {abs(lean):.0f} ms {'before' if lean < 0 else 'after'} it."
+    f"- After pretraining, a latent attends to spikes around its own time: most to those at "
+    f"{' and '.join(peaks)} from it, by head."
 )
 
 # %% [markdown]

@@ -7,10 +7,10 @@
 # > **Cost** on two CPU cores: one or two minutes for each model.
 #
 # A classical decoder belongs to one session: its weights are tied to that day's neurons, in that
-# day's order. POYO's network is tied to none. All that knows about *which* neurons were recorded
-# are the rows of the unit embedding, one per neuron; attention, feed-forwards and readout are
-# shared by every animal, day and task. So one model can be trained on all sessions at once, and
-# whatever is common to them (how motor cortex turns spikes into movement) has to go into the
+# day's order. POYO's network is tied to none. Only two tables depend on what was recorded: one
+# with a row for each unit, one with a row for each session. Attention, feed-forwards and readout
+# are shared by every animal, day and task. So one model can be trained on all sessions at once,
+# and whatever is common to them (how spikes in motor cortex relate to movement) has to go into the
 # shared part.
 #
 # This notebook trains one model, and is run once for each name in `runs` of `params.yaml`. Two are
@@ -74,10 +74,11 @@ print(f"and {tables:,} in the embeddings of units and sessions")
 #
 # LAMB, Muon and AdamW are optimisers, rules that turn a gradient into a step.
 #
-# Paper: LAMB at a learning rate proportional to the batch, constant for half of 1,000 epochs, then
-# a cosine. Here, in the `laptop` profile: Muon for the network's matrices and AdamW for the rest,
-# with a short rise and a cosine, because on a small budget the constant phase is spent on a
-# plateau. `optimizer: lamb` brings the paper's back.
+# Paper: LAMB, at a learning rate proportional to the batch. The rate stays as it is for half of
+# the 1,000 epochs (an epoch is one pass over all data) and then falls along a cosine. Here, in the
+# `laptop` profile: Muon for the network's matrices and AdamW for the rest, with a short rise and a
+# cosine, because with few steps the loss hardly falls while the rate stays high. `optimizer: lamb`
+# brings the paper's back.
 
 
 # %%
@@ -163,7 +164,8 @@ Markdown(
 )
 
 # %% [markdown]
-# Whether it decodes them better than a network for each session alone is asked, with a yes or no
-# for every simulated species, in [11_results](11_results.ipynb).
+# How good is that? Section 11.2 of [11_results](11_results.ipynb) has a Wiener filter of each of
+# these sessions beside it. Whether one network decodes them better than a network for each session
+# alone is asked there, too, of every simulated species.
 #
 # Next: [05_adapt](05_adapt.ipynb) takes this network to days and animals that it has never seen.

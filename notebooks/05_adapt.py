@@ -130,7 +130,8 @@ levels = scores.pivot_table(
 plotting.table(levels)
 
 # %% [markdown]
-# *R² of the test trials, mean over seeds.* The first three, columns of the paper's Table 2, ask
+# *R² of the test trials, mean over seeds; `single_session` is the network trained from scratch. A
+# "column" is one of the paper's Table 2.* The first three columns ask
 # increasingly hard questions: the same animal on a new day, a new animal, a new animal in a less
 # stereotyped task. The last two (NLB) change the rig: behaviour is sampled at 1 kHz, and the
 # task (a maze) or the animal is one that only `poyo_1` has been trained on. These sessions have
@@ -161,9 +162,9 @@ plt.show()
 # ## 5.4 Few labels
 #
 # Labelled trials cost an animal's patience. Here a session keeps only some of its train trials to
-# learn from: `adapt.trials` says how many, `adapt.few` in which columns. Validation and test
-# trials stay the same; 5.2 has the result with all trials. (First seed only: it is the sessions
-# that differ.)
+# learn from: `adapt.trials` in `params.yaml` says how many (one number as cloned, or several),
+# `adapt.few` in which columns. Validation and test trials stay the same; 5.2 has the result with
+# all trials. (First seed only: it is the sessions that differ.)
 
 # %%
 jobs = []
@@ -185,8 +186,8 @@ plotting.table(
 
 # %% [markdown]
 # *Test R² by number of labelled trials, mean over the sessions of a column.* These are few
-# sessions of one species; what five trials are enough for, over several species, is in section
-# 11.5 of [11_results](11_results.ipynb).
+# sessions of one species. What five trials are enough for, over several species, is in section 7.2
+# of [07_scaling](07_scaling.ipynb).
 #
 # ## 5.5 Across tasks
 #
@@ -215,11 +216,13 @@ plotting.table(transfer.pivot_table(index="column", columns="method", values="r2
 # The velocity in test trials of one session of the new animal, decoded after unit identification.
 
 # %%
+both = "poyo_mp_unit_identification"
 best = next(
     row["decoded"]
     for row in runs
-    if row["session_id"] == example.session_id and row["method"] == "poyo_mp_unit_identification"
+    if row["session_id"] == example.session_id and row["method"] == both
 )
+print(f"{example.session_id}: test R² {best.r2:.3f}")
 rows = np.arange(min(600, len(best.times)))
 gaps = np.flatnonzero(np.diff(best.times[rows]) > 0.1) + 1
 fig, axes = plt.subplots(2, 1, figsize=(6.8, 2.8), sharex=True, sharey=True)
@@ -253,7 +256,13 @@ for name, rows in files.items():
 # ## What we found
 
 # %%
-lines, alone = [], "single_session"
+alone = "single_session"
+ahead = (levels[both] > levels[alone]).sum()
+lines = [
+    f"- **Unit identification** of POYO-mp is ahead of training from scratch in {ahead} of "
+    f"{len(levels)} sessions; its mean over them is {levels[both].mean():.2f}, that from scratch "
+    f"{levels[alone].mean():.2f}."
+]
 for column, part in levels.groupby("column", sort=False):
     best = part.drop(columns=alone).mean().idxmax()
     ahead = (part[best] > part[alone]).sum()
@@ -262,7 +271,6 @@ for column, part in levels.groupby("column", sort=False):
         f"- **{column}**: best is {name} with {part[best].mean():.2f}; from scratch has "
         f"{part[alone].mean():.2f}, and is behind in {ahead} of {len(part)} sessions."
     )
-both = "poyo_mp_unit_identification"
 for (column, method), part in transfer.groupby(["column", "method"], sort=False):
     name, reference = method.split("_")[0], levels.loc[column, both].mean()
     lines.append(

@@ -12,7 +12,7 @@
 #
 # | method | what it is |
 # |---|---|
-# | `wiener` | linear regression from the spike counts around a moment |
+# | `wiener` | ridge regression from the square roots of counts, half a second before and after |
 # | `mlp` | the same counts through two hidden layers |
 # | `gru` | a recurrent network that reads a second of counts in both directions |
 # | `ndt` | Neural Data Transformer: guesses hidden bins of activity; then a linear readout |
@@ -41,9 +41,9 @@ corpus = sources.load_corpus(ROOT / "runs/data")
 #
 # A network has many settings, and the one whose settings were searched for longest tends to win.
 # So every network, POYO's too, could try equally many configurations, on other simulated species
-# than this one ([15_tuning](15_tuning.ipynb)). What was chosen there stands first in its list in
-# `params.yaml` and is used here for every session; how far it is from the best of three on the
-# sessions shown there is said there. No session of this page was looked at.
+# than this one ([15_tuning](15_tuning.ipynb)). The one that was chosen there is used here for
+# every session. Page 15 also says how much is lost by not choosing anew. No session of this page
+# was looked at.
 #
 # The same rule holds within a training, POYO's and everyone's: every so many steps, and after the
 # last, a network is validated, and the weights that were best are kept. Best means the highest R²
@@ -111,10 +111,12 @@ plotting.table(table)
 # %% [markdown]
 # *R² on test trials, mean over sessions and seeds. `ndt`, `eit` and `lfads` are small networks
 # like the published ones, trained for hundreds of steps instead of tens of thousands: their ranks
-# say nothing of the originals.* The Wiener filter is linear in the square roots of the counts.
-# Where the MLP or the GRU is better, a nonlinear map helps, or their narrower bins do; this page
-# does not separate the two. None of these methods can use what other sessions could have taught
-# it: that is what pretraining is for.
+# say nothing of the originals.*
+# Where the MLP or the GRU is better than the Wiener filter, a nonlinear map helps, or their
+# narrower bins do; this page does not separate the two (the [exercises](19_exercises.ipynb) try
+# other bins in one session). As they are fitted here, and in the paper, none of these methods sees
+# another session. Some have versions that do (LFADS with stitching, later NDTs), which are not
+# compared.
 
 # %%
 folder = ROOT / "runs/baselines"

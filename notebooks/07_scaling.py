@@ -9,12 +9,6 @@
 # The paper's Figures 3 and 4, from the small files in `figures/data`; nothing is trained here.
 # Two questions. Does a larger model, or one that saw more sessions, decode better? And how many
 # gradient steps and how many labelled trials does a new session cost?
-#
-# To add a size, add an entry to `models` in `params.yaml` and its name to `runs`; `dvc repro` then
-# trains that model alone. Another seed in `evidence.claims` runs one more replicate. This trains
-# several models at once:
-#
-#     dvc stage list --name-only pretrain | xargs -P 2 -I{} dvc --wait-for-lock repro -q -s {}
 
 # %%
 import matplotlib.pyplot as plt
@@ -114,11 +108,11 @@ plotting.save(fig, "scaling")
 plt.show()
 
 # %% [markdown]
-# *Above: our models. Dots are means; bars are 95 % intervals after the differences between
-# sessions (left) or between species (right, one grey line each) have been taken out, so they say
-# how sure the differences between models are. Below: the paper's values, read off its figure;
-# lower right, random target only. The two rows come from different recordings, so their heights
-# cannot be compared.*
+# *Above: our models. Dots are means. Bars are 95 % intervals of the differences between models,
+# not of the level: what a session (left) or a species (right, a grey line each) has in common over
+# all models has been subtracted. Below: the paper's values, read off its figure; lower right,
+# random target only. The two rows come from different recordings, so their heights cannot be
+# compared.*
 #
 # Mind the budget: all multi-session models are trained for the same number of steps, so a model of
 # a third of the sessions sees each of them three times as often, and a larger one is further from
@@ -186,14 +180,16 @@ plt.show()
 rows = []
 for n in trials:
     some = met[met.trials == n].rename(columns={"session": "session_id"})
-    for better in ("unit_identification", "finetune"):
+    pairs = [("unit_identification", worse) for worse in ("from_scratch", "mlp", "wiener")]
+    for better, worse in [*pairs, ("finetune", "from_scratch")]:
         by_unit = some.groupby("unit")
         gain = by_unit.apply(
-            lambda one, better=better: results.gain(one, better, "from_scratch").mean(),
+            lambda one, pair=(better, worse): results.gain(one, *pair).mean(),
             include_groups=False,
         )
+        names = [results.METHODS[method][0] for method in (better, worse)]
         rows.append(
-            {"labelled trials": n, "minus from scratch": better.replace("_", " "),
+            {"labelled trials": n, "what minus what": " minus ".join(names),
              "ahead": f"{(gain > 0).sum()} of {gain.count()}",
              "difference of test R²": str(results.estimate(gain))}
         )  # fmt: skip
@@ -212,7 +208,8 @@ if len(sizes) > 1:
     times = parameters.max() / parameters.min()
     lines.append(
         f"- **Size.** With {times:.0f} times the shared parameters test R² goes from "
-        f"{level[small]:.2f} to {level[large]:.2f} on the sessions of one species."
+        f"{level[small]:.2f} to {level[large]:.2f} on the sessions of one species, with "
+        f"{len(params.seeds)} seed(s) and equally many steps."
     )
 if len(amounts) > 1:
     more = results.estimate(shared[amounts[-1]] - shared[amounts[0]])
@@ -229,12 +226,16 @@ lines.append(
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# With few labelled trials unit identification is ahead of training from scratch, with all of them
-# the difference is small (the table above); an MLP is a strong opponent in both cases (the right
-# panel). The two differences under **Data** are on sessions that the models were trained on; what
-# more sessions bring for new ones is among the claims of [11_results](11_results.ipynb).
+# With few labelled trials unit identification is far ahead of training from scratch, with all of
+# them a little. But from scratch is a weak opponent with few trials: the table above has the MLP
+# and the Wiener filter of the same trials beside it. The two differences under **Data** are on
+# sessions that the models were trained on; what more sessions bring for new ones is among the
+# claims of [11_results](11_results.ipynb).
 #
 # In the paper's Figure 3, too, larger models and more data decode better. What stays open is
 # whether the effect of size holds on other species and with other numbers of steps.
+#
+# To add a size, add an entry to `models` in `params.yaml` and its name to `runs`; `dvc repro` then
+# trains that model alone. Another seed in `evidence.claims` runs one more replicate.
 #
 # Next: [08_embeddings](08_embeddings.ipynb) shows what was learned about neurons and sessions.

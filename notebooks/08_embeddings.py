@@ -17,6 +17,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from IPython.display import Markdown
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge, RidgeClassifier
@@ -167,7 +168,9 @@ name_components(axes[0], session_pca)
 fig.legend(fontsize=7, loc="outside lower left", ncols=4, handletextpad=0.2)
 if not facts.empty:
     angle = facts.preferred_direction.to_numpy()
-    shown = axes[1].scatter(units.pc1, units.pc2, s=5, c=angle, cmap="twilight")
+    shown = axes[1].scatter(
+        units.pc1, units.pc2, s=5, c=angle, cmap=sns.color_palette("husl", as_cmap=True)
+    )
     axes[1].set(title="units", xticks=[], yticks=[])
     name_components(axes[1], unit_pca)
     ticks = {"ticks": [-np.pi, 0, np.pi], "labels": ["-π", "0", "π"]}
@@ -199,18 +202,21 @@ lines = [
 ]
 lines += [
     f"- A unit's vector {'tells' if row.low > 0 else 'does not tell'} its "
-    f"{row.quantity.split(' (')[0]}: {row.mean:.2f} [{row.low:.2f}, {row.high:.2f}]."
+    f"{row.quantity.split(' (')[0]}: {'R² ' * (row.quantity[:4] != 'area')}{row.mean:.2f} "
+    f"[{row.low:.2f}, {row.high:.2f}]."
     for row in read.itertuples()
 ]
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# A source with a single animal and a single task cannot say which of these a session's vector
-# tells: its sessions have each other as neighbours and count as right in every row. So the source
-# with several animals and both tasks is what the difference between "task" and "subject" rests on.
-# The numbers of the units are R² (below 0: worse than the mean); for the area, the share that is
-# right above that of the most common area. What a vector "does not tell" was not found by a linear
-# readout; it may be in it otherwise. What stays open is whether vectors learned from real
-# recordings tell as much: of real units the truth is not known.
+# Only sim-perich has several animals and both tasks. The two other sources have one animal and one
+# task each, so their sessions count as right for task, animal and source alike: whether a vector
+# follows the task or the animal is decided by the sessions of sim-perich.
+#
+# "Tells" means that the interval lies above zero: a little, where R² is low. For the area the
+# number is the share that is right above that of the most common area. A unit's lead follows from
+# its area almost entirely, so these two are one finding. What a vector "does not tell" was not
+# found by a linear readout; it may be in it otherwise. What stays open is whether vectors learned
+# from real recordings tell as much: of real units the truth is not known.
 #
 # Next: [09_ablations](09_ablations.ipynb) takes one part of the model away at a time.

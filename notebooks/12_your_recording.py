@@ -9,7 +9,8 @@
 # else. As rendered here it runs on a small simulated session. On yours:
 #
 #     python -m poyo code 12_your_recording
-#     python -m poyo run 12_your_recording --as mine -p path monday.npz target position unit cm
+#     python -m poyo run 12_your_recording --as mine \
+#         -p path jango_20150730.mat target position unit cm
 #
 # The last lines on the terminal are the answer, where the decoder lies and how it is loaded; this
 # page with your data is `runs/notebooks/mine.ipynb`. What can be said after `-p`:
@@ -28,8 +29,9 @@
 # **Velocity is a default, not a must.** Anything that varies along time can be decoded: position,
 # force, the activity of several muscles, in one column or several. What can be read:
 #
-# - `.npz` or `.mat` with spikes: `spike_times` (S,) in seconds, `spike_units` (S,) any labels,
-#   `times` (T,) in seconds and the target (T, D);
+# - `.npz` or `.mat` (of any version, 7.3 too) with spikes: `spike_times` (S,) in seconds, sorted,
+#   `spike_units` (S,) any labels, `times` (T,) in seconds and the target (T, D). In `.mat`,
+#   `spike_times` may be a cell array instead, a cell for each unit, without `spike_units`;
 # - `.npz` or `.mat` with binned counts: `counts` (T, U), `bin_starts` (T,) in seconds and the
 #   target (T, D);
 # - `.mat` of a laboratory: `binnedData`, XDS or `trial_data`. The target is a field of it, such as
@@ -40,8 +42,17 @@
 # - `.h5` in the brainsets layout (what `brainsets prepare` writes). The target is a series and a
 #   field, such as `cursor.pos`.
 #
-# If there are trials, `trials` (n, 2) are their starts and ends in seconds. If the target is not
-# said or not found, the message lists what is in the file.
+# If there are trials, `trials` (n, 2) are their starts and ends in seconds; `unit_ids` (U,) are
+# names of the units, such as those of channels. If the target is not said or not found, the
+# message lists what is in the file. So in MATLAB a recording is
+#
+#     spike_times = {...};  % a cell for each of U channels: its spike times, s
+#     times = ...; position = ...;  % (T,1) in s, on the clock of the spikes, and (T,2)
+#     save('jango_20150730.mat', 'spike_times', 'times', 'position')
+#
+# Blackrock's `.nev` is not read. With NPMK, `NEV = openNEV(file)`, then
+# `spike_times = double(NEV.Data.Spikes.TimeStamp(:)) / double(NEV.MetaTags.SampleRes)` and
+# `spike_units = NEV.Data.Spikes.Electrode(:)` are what is needed.
 
 # %% tags=["parameters"]
 path = ""
@@ -67,6 +78,8 @@ from poyo.data.recording import Recording, require
 from poyo.data.simulate import simulate
 from poyo.data.sources import readout_of
 from poyo.decoder import Decoder
+from poyo.evaluate import r2_score
+from poyo.stream import Stream
 from poyo.study import baselines, lab, profile
 from poyo.train import say
 
@@ -193,17 +206,19 @@ if decoder:
 else:
     how = {"seed": seed, "label": "your recording"}
     history = adapt.to_plateau(trained, [recording], params.your_recording, **how)
-pd.DataFrame(history).tail(3)
+pd.DataFrame(history).astype({"step": int}).set_index("step")
 
 # %% [markdown]
-# *The last validations: gradient steps, loss, and R² on the validation split. The weights that
-# were best there are kept.*
+# *All validations: gradient steps, loss, and R² on the validation split. The weights that were
+# best there are kept.*
 #
 # ## 12.3 The result
 #
 # Beside it a Wiener filter, which is ridge regression on spike counts around each
-# sample, on the same splits and samples (see [06_baselines](06_baselines.ipynb)). **R²** is the
-# share of the variance that is explained: 1 is perfect, 0 no better than always giving the mean.
+# sample, on the same splits and samples (see [06_baselines](06_baselines.ipynb)). **R²** is one
+# minus the residual over the total sum of squares, of each column on the scored samples of the
+# test split, then the mean over the columns: 1 is perfect, 0 no better than always giving the
+# mean, and below it worse. It is no squared correlation.
 
 # %%
 decoded = trained.decode(recording, "test")
@@ -233,21 +248,40 @@ plt.show()
 
 # %% [markdown]
 # *True and decoded behaviour in the first seconds of the test split. Its stretches, if there are
-# several, are put one after the other; dotted lines part them. Shaded: what counts in R²; without
-# trials that is all of it.*
+# several, are put one after the other; dotted lines part them. Shaded: what counts in R², in your
+# recordings all of the test split.*
 #
-# The decoder is saved. `Decoder.load(file)` reads it, and `Stream(decoder, session_id)` of
+# The decoder is saved. `Decoder.load(file)` reads it ([decoders in
+# Python](../decoders.md) takes the decoded values to MATLAB), and `Stream(decoder, session_id)` of
 # `poyo.stream` decodes with it while spikes arrive. The R² above is that of offline decoding: POYO
 # and the filter both use spikes before and after each sample. `Stream` decodes the present from
-# the past second alone, so expect a lower one; `Stream(..., at=[0.2])` waits for 0.2 s and sees
-# what followed in that time.
+# the past second alone; the R² that it has is printed below, too, and is lower. With
+# `Stream(..., at=[0.2])` it waits for 0.2 s and sees what followed in that time.
 #
 # ## What we found
 
 # %%
 trained.save(file)
 file = file.relative_to(ROOT)
+
+
+def as_they_come(moments):
+    """What is decoded at each of these times (n,) from the spikes of the second before: (n, D)."""
+    before = -np.inf
+    for now in moments:
+        if now - before > trained.windows.length:  # the test split may have gaps
+            stream = Stream(trained, recording.session_id)
+        begin = max(before, now - trained.windows.length)
+        new = slice(*np.searchsorted(recording.spike_times, [begin, now]))
+        stream.push(recording.spike_times[new], recording.unit_ids[recording.spike_units[new]])
+        yield stream.decode(now)[0]
+        before = now
+
+
+some = np.flatnonzero(decoded.evaluated)[:: max(1, round(0.05 / step))]  # every 50 ms
+online = r2_score(decoded.target[some], np.array([*as_they_come(decoded.times[some])]))
 print(f"{readout.quantity}: POYO test R² {decoded.r2:.3f}, Wiener filter {filtered.r2:.3f}")
+print(f"POYO in time, from the spikes of the second before each moment: {online:.3f}")
 print(f"decoder: {file}; in Python:")
 print("    from poyo.decoder import Decoder")
 print(f'    decoder = Decoder.load("{file}")')

@@ -101,21 +101,18 @@ plt.show()
 # *Mean over species. Diamonds: pretrained on the known animals, then adapted to the session's own
 # trials.*
 #
-# ## What we found: what share of the way pretraining covers
-#
-# The way leads from a POYO that was trained on the session alone to the limit of labels, the best
-# of the decoders that had 64 times the trials. An interval that holds zero means that no share of
-# the way was shown to be covered.
+# ## What we found
 
 # %%
-top = results.limit(ceiling)
-for method in ("unit_identification", "finetune"):
-    share = results.closed(new, top, method)
-    print(f"{names[method]} covers {share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]")
+top, start = results.limit(ceiling), once[lab.SCRATCH]
+print(f"limit of labels {top.mean():.2f}; from scratch on the session's own trials {start:.2f}")
 
 # %% [markdown]
-# The first level is a lower bound: trained for more steps, the decoders might use so many trials
-# better, and then the shares would be smaller still.
+# What lies between is the way that pretraining could cover. What share of it it does cover is in
+# section 11.5 of [11_results](11_results.ipynb), which is computed anew whenever the replicates
+# are. The limit is a lower bound: trained for more steps, the decoders might use so many trials
+# better, and then the share would be smaller still.
+#
 # What stays open is how long the way is in real sessions: there nobody has 64 times the labelled
 # trials of the same units.
 #

@@ -6,10 +6,10 @@
 # > **Cost** on two CPU cores: nine minutes, when asked for.
 #
 # What the default corpus shows rests on a simulator. Here its sessions lie beside real recordings
-# of motor cortex: two monkeys that turn the wrist against a fixed handle (threshold crossings),
-# and one that reaches to random targets (sorted units). All are counted in the same bins and
-# described by the same few numbers. The simulated species are those on which methods were chosen
-# (`evidence.development`), never those of a claim.
+# of motor cortex: two monkeys that push with the wrist against a fixed handle (threshold
+# crossings), and one that reaches to random targets (sorted units). All are counted in the same
+# bins and described by the same few numbers. The simulated species are those on which methods were
+# chosen (`evidence.development`), never those of a claim.
 #
 # The constants of the simulator were set by hand, from the sources that
 # [simulate.py](../../poyo/data/simulate.py) names, and were not changed after this comparison: it

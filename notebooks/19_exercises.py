@@ -6,9 +6,10 @@
 # > **Cost** on two CPU cores: less than a minute, once a network is pretrained.
 #
 # One or two questions for each of the pages 0 to 8. Write down what you expect before you look at
-# what the code prints; why it is so is folded up below that. All of it uses the pretrained network
-# and one session of an animal that it has never seen. In JupyterLab, change a number and run it
-# again.
+# what the code prints. On the site the answers are folded up; on GitHub they stand open below each
+# cell, so there read `notebooks/19_exercises.py`, which has none. Why it is so is folded up, too.
+# All of it uses the pretrained network and one session of an animal that it has never seen. In
+# JupyterLab, change a number and run it again.
 
 # %% tags=["parameters"]
 seed = 0
@@ -91,7 +92,7 @@ print(f"({len(own)} sessions, R² {min(r2):.2f} to {max(r2):.2f})")
 #
 # Look at the number of sessions before you believe any of them. With so few, a correlation
 # has to be well above 0.6 to mean anything, and what goes with one of the three may be due to
-# another of them.
+# another of them. So these sessions cannot say what makes one easy.
 #
 # </details>
 #
@@ -114,8 +115,10 @@ print(f"test R² {decoder.decode(recording).r2:.2f}, silenced {decoder.decode(si
 # %% [markdown]
 # <details><summary>Why?</summary>
 #
-# START and END stay. They tell the network that the unit is being recorded and says
-# nothing, which is not the same as a unit that is not there.
+# START and END stay. They tell the network that the unit is being recorded and says nothing. Is
+# that the same to it as a unit that is not there? Without the tokens of all units the network was,
+# after training, no worse that could be seen ([09_ablations](09_ablations.ipynb), "no
+# delimiters").
 #
 # </details>
 #
@@ -133,7 +136,8 @@ print(f"times shuffled: {decoder.decode(with_spikes(times, units[::-1])).r2:6.2f
 # %% [markdown]
 # <details><summary>Why?</summary>
 #
-# A token is *who* and *when*; without either the other says nothing of direction. (To give
+# A token is *who* and *when*; without either the other says nothing of direction. Below zero is
+# worse than the mean: the network then decodes confident movements at the wrong times. (To give
 # the units in reversed order is one way of moving each unit's spikes to other times.)
 #
 # </details>
@@ -184,9 +188,10 @@ for share in (1.0, 0.75, 0.5, 0.25):
 # <details><summary>Why?</summary>
 #
 # Each unit brings its own tokens, so those that are left still say something, and R² falls
-# gradually. Unit dropout is meant to soften the fall, but in sessions as small as these it hardly
-# acted in training ([02_tokens](02_tokens.ipynb), section 2.9). And the units that are gone are
-# still announced by START and END tokens: to the network they have fallen silent.
+# gradually: how many may go depends on how much R² one can spare. Unit dropout is meant to soften
+# the fall, but in sessions as small as these it hardly acted in training
+# ([02_tokens](02_tokens.ipynb), section 2.9). And the units that are gone are still announced by
+# START and END tokens: to the network they have fallen silent.
 #
 # </details>
 #
@@ -242,10 +247,9 @@ for trials in params.your_lab.trials[:3:2]:
 # %% [markdown]
 # <details><summary>Why?</summary>
 #
-# The vectors of a session's units are few numbers, so twenty trials are enough to find them;
-# five hardly are. With so few steps, fewer trials can even do better than
-# all: their windows lie in trials only, while those of the whole train split hold waiting and
-# failed trials, too. What five trials give from scratch is in the right panel of
+# The vectors of a session's units are few numbers, so a few trials go a long way. This is one draw
+# of trials in one session: a difference of a few hundredths between twenty trials and all is
+# chance. Over twelve species, what five trials are worth to each method is in the right panel of
 # [07_scaling](07_scaling.ipynb), section 7.2.
 #
 # </details>
@@ -273,7 +277,7 @@ print(f"cosine of vectors: same name {cosine[same].mean():.2f}, others {cosine[~
 #
 # Nothing tells the network that the names are the same: each day has vectors of its own. That
 # they come out alike means that a vector says what kind of neuron it is. Where the neuron was
-# replaced, they differ, which pulls the mean down.
+# replaced, they should differ, which would pull the mean down.
 #
 # </details>
 #

@@ -126,8 +126,9 @@ for method, name in METHODS.items():
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# So in this session NDT and EIT are short of steps first: data alone bring them little, and both
-# together bring most. LFADS is short of neither; here it is our small version, or its settings.
+# So in this one session, with one training each, NDT and EIT are short of steps first: data alone
+# bring them little, and both together bring most. LFADS is short of neither; here it is our small
+# version, or its settings.
 #
 # These networks are small relatives of the published ones: NDT has four to six layers and 50,000
 # updates there, EIT two and two layers and 400 epochs, and LFADS a controller and a search over a

@@ -124,7 +124,7 @@ fig.legend(loc="outside upper center", ncols=3)
 plt.show()
 
 # %% [markdown]
-# *Left: mean over species. Right: paired difference, mean and 95 % interval over species.*
+# *Left: mean over six species. Right: paired difference, mean and 95 % interval over them.*
 #
 # ## 21.3 What we found
 
@@ -143,8 +143,9 @@ Markdown("\n".join(lines))
 
 # %% [markdown]
 # Intervals are over species, each for itself: nothing here is corrected for the number of
-# differences looked at. So no limit was found: that the help becomes less could not be shown, but
-# it is small to begin with. Even at the largest strength the inputs of two animals are far more
+# differences looked at. So in the range that was tried no limit was found: that the help becomes
+# less could not be shown, but it is small to begin with, and six species show no small difference.
+# Nor does the range go far: even at the largest strength the inputs of two animals are far more
 # alike than those of two species; at strength 0 they are not quite the same, because the known
 # animal keeps its own perturbation. At no strength is finetuned POYO clearly ahead of the MLP; the
 # claim of [11_results](11_results.ipynb) that it is ahead rests on other species, and on

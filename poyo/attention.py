@@ -40,7 +40,14 @@ class RotaryTime(nn.Module):
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     """x (..., T, K) turned by rotation (..., T, K/4); the conjugate turns it back.
-    Pairs are dims (2i, 2i + 1) of the first K/2; the second half of the dims stays."""
+    Pairs are dims (2i, 2i + 1) of the first K/2; the second half of the dims stays. Scores of
+    turned queries and keys depend on the difference of their times alone:
+
+    >>> turn, x = RotaryTime(), torch.randn(2, HEAD, generator=torch.Generator().manual_seed(0))
+    >>> early, late = (rotate(x, turn(torch.tensor([t, t + 0.125]))) for t in (0.25, 0.75))
+    >>> torch.allclose(early[0] @ early[1], late[0] @ late[1], atol=0.1)
+    True
+    """
     a, b = x[..., : HEAD // 2 : 2], x[..., 1 : HEAD // 2 : 2]  # (..., T, K/4)
     cos, sin = rotation.real, rotation.imag
     turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2)

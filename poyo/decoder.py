@@ -45,7 +45,14 @@ class Decoder:
         """An untrained decoder of these sessions, its weights drawn from `seed`, an int.
         size: a `Size` or a name of model.SIZES. windows: a `Windows`. model: POYO, or a `Network`
         of one's own. Raises RecordingError where the sessions do not share what is decoded,
-        ValueError for a size that is unknown."""
+        ValueError for a size that is unknown.
+
+        >>> from poyo.data.simulate import simulate
+        >>> rex = simulate(animal="rex", day=1, task="center_out_reaching", minutes=1.0)
+        >>> decoder = Decoder.new([rex], size="smoke")
+        >>> decoder.quantity, decoder.decode(rex, "test").prediction.shape[1]
+        ('velocity', 2)
+        """
         units, sessions = units_and_sessions(recordings)
         readouts = {r.session_id: readout_of(r) for r in recordings}
         outputs = _shared(recordings, readouts)

@@ -32,7 +32,12 @@ class Decoded:
 
 def r2_score(target: np.ndarray, prediction: np.ndarray) -> float:
     """Mean over the columns of 1 - residual / total sum of squares: (T, C), (T, C) -> float;
-    nan where a column does not vary or there are fewer than two samples."""
+    nan where a column does not vary or there are fewer than two samples.
+
+    >>> target = np.array([[0.0], [1.0], [2.0]])
+    >>> r2_score(target, target), r2_score(target, np.ones((3, 1)))
+    (1.0, 0.0)
+    """
     if len(target) < 2:
         return float("nan")
     residual = ((target - prediction) ** 2).sum(0)

@@ -62,7 +62,11 @@ class TrainingWindows:
 
 def grid(domain: np.ndarray, length: float, step: float) -> np.ndarray:
     """Evaluation windows: every `step` seconds in each interval, the last one right-aligned.
-    Raises WindowError where an interval is shorter than a window."""
+    Raises WindowError where an interval is shorter than a window.
+
+    >>> grid(np.array([[0.0, 2.2]]), length=1.0, step=0.5).round(1).tolist()
+    [0.0, 0.5, 1.0, 1.2]
+    """
     starts = []
     for begin, end in domain:
         if end - begin < length - 1e-6:

@@ -141,6 +141,23 @@ def test_plain_arrays(save):
         read(save("a", content), target="force")
 
 
+def test_a_cell_of_spike_times_per_unit(save):
+    trains = [*TRAINS[:2], np.empty(0), TRAINS[2][:1]]  # one of them silent, one of a single spike
+    content = {"spike_times": trains, "times": TIMES, "position": POSITION}
+    found = read(save("cells", content), target="position", unit="cm")
+    assert found.unit_ids.tolist() == ["1", "2", "3", "4"], "as MATLAB counts"
+    for row, train in enumerate(trains):
+        np.testing.assert_array_equal(found.spike_times[found.spike_units == row], train)
+    named = read(save("named", content | {"unit_ids": ["a", "b", "c", "d"]}), target="position")
+    assert named.unit_ids.tolist() == ["a", "b", "c", "d"]
+    for wrong, message in (
+        ({"unit_ids": ["a", "b"]}, "2 unit_ids for 4 cells of spike_times"),
+        ({"spike_times": [TRAINS[0], "none"]}, "spike_times of unit 2 must be numbers"),
+    ):
+        with pytest.raises(RecordingError, match=message):
+            read(save("wrong", content | wrong), target="position")
+
+
 def test_a_target_may_have_a_clock_of_its_own(save):
     fast = np.arange(0, 20, 0.01)
     content = {"counts": COUNTS, "bin_starts": TIMES, "times": fast, "force": np.sin(fast)}

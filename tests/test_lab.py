@@ -10,7 +10,7 @@ from poyo import ROOT, adapt
 from poyo.config import Plateau
 from poyo.data.intervals import contains
 from poyo.data.recording import RecordingError
-from poyo.study import lab, profile
+from poyo.study import lab, lab_results, profile
 
 SMOKE = profile.load(ROOT / "profiles/smoke.yaml")
 HOW = lab.How(SMOKE.size, SMOKE.windows, SMOKE.wiener, SMOKE.baselines, SMOKE.your_lab)
@@ -110,7 +110,7 @@ def test_every_method_meets_a_session(days, tmp_path):
     rows += lab.meet_fewer((days[2], 0, pretrained, "1 day"), HOW)
     rows += lab.yardsticks((days[2], 5, 0), HOW, lab.tuned(days[1], HOW, 0))
     rows += lab.unlabelled((days[2], days[1], {0: pretrained}), HOW)
-    rows += lab.own_days((days[0], {0: pretrained}), HOW)
+    rows += lab.own_days((days[0], {0: pretrained}), HOW, {})
     table = pd.DataFrame(rows)
     assert set(table.method) == {*lab.METHODS, "pretrained", "unit_identification of 1 day"}
     assert table.r2.notna().all() and (tmp_path / "a3-0.pt").exists()
@@ -150,7 +150,7 @@ def test_claims_are_paired_and_judged_together():
         finetune=(0.6, 0.7, 0.9), wiener=(0.1, 0.4, 0.7),
     )  # fmt: skip
     rows["r2"] += 0.003 * rng.standard_normal(len(rows))
-    found = lab.claims(rows, ["a"], COUNTS, pd.DataFrame())
+    found = lab_results.claims(rows, ["a"], COUNTS, pd.DataFrame())
     few = found.loc["new day, 20 labelled trials or fewer: unit identification - from scratch"]
     assert few.estimate == pytest.approx(0.25, abs=0.01) and few.n == 3
     every = found.loc["new animal, all trials: finetuned - from scratch"]
@@ -164,10 +164,10 @@ def test_claims_are_paired_and_judged_together():
 
 def test_one_session_is_shown_and_is_no_part_of_the_family():
     rows = scores(unit_identification=(0.6, 0.7, 0.8), from_scratch=(0.2, 0.6, 0.8))
-    both = lab.claims(rows[rows.animal == "a"], ["a"], COUNTS, pd.DataFrame())
-    more = lab.claims(rows[rows.session != "b2"], ["a"], COUNTS, pd.DataFrame())
+    both = lab_results.claims(rows[rows.animal == "a"], ["a"], COUNTS, pd.DataFrame())
+    more = lab_results.claims(rows[rows.session != "b2"], ["a"], COUNTS, pd.DataFrame())
     few = "20 labelled trials or fewer: unit identification - from scratch"
-    assert more.verdict[f"new animal, {few}"] == lab.ONE
+    assert more.verdict[f"new animal, {few}"] == lab_results.ONE
     assert more.n[f"new animal, {few}"] == 1 and np.isnan(more.p_holm[f"new animal, {few}"])
     assert more.p_holm[f"new day, {few}"] == both.p_holm[f"new day, {few}"]
 
@@ -180,12 +180,12 @@ def pairs(loss):
 
 
 def test_what_is_lost_with_the_days_between():
-    assert lab.fading(pairs(0.005), "same_units").to_numpy() == pytest.approx(0.15)
+    assert lab_results.fading(pairs(0.005), "same_units").to_numpy() == pytest.approx(0.15)
     rows = scores(unit_identification=(0.6, 0.7, 0.8), from_scratch=(0.2, 0.6, 0.8))
-    found = lab.claims(rows, ["a"], COUNTS, pairs(0.005))
+    found = lab_results.claims(rows, ["a"], COUNTS, pairs(0.005))
     (name,) = [name for name in found.index if "30 more days" in name]
     assert found.estimate[name] == pytest.approx(0.15)
-    table = lab.by_days(pairs(0.01))["POYO, embeddings of the same units"]
+    table = lab_results.by_days(pairs(0.01))["POYO, embeddings of the same units"]
     assert table["30 or fewer"] == "0.73, 1 session"
     assert table["31 to 60"].startswith("0.39 [") and table["31 to 60"].endswith(", 2 sessions")
 
@@ -193,21 +193,21 @@ def test_what_is_lost_with_the_days_between():
 def test_a_scratch_that_never_gets_there_counts_as_all_trials():
     rows = scores(unit_identification=(0.9, 0.9, 0.9), from_scratch=(0.2, 0.3, 0.4))
     rows["labels"] = rows.trials.where(rows.trials != "all", 80).astype(float)
-    assert lab.saved(rows).to_numpy() == pytest.approx(4.0)
+    assert lab_results.saved(rows).to_numpy() == pytest.approx(4.0)
     rows = scores(unit_identification=(0.1, 0.9, 0.9), from_scratch=(0.2, 0.3, 0.4))
     rows["labels"] = rows.trials.where(rows.trials != "all", 80).astype(float)
-    assert lab.saved(rows).to_numpy() == pytest.approx(0.0)
+    assert lab_results.saved(rows).to_numpy() == pytest.approx(0.0)
 
 
 def test_the_advice_names_the_best_and_what_is_as_good():
     rows = scores(
         unit_identification=(0.6, 0.7, 0.8), wiener=(0.1, 0.4, 0.795), mlp=(0.3, 0.2, 0.1)
     )
-    said = lab.advice(rows.assign(kind="new day"))
+    said = lab_results.advice(rows.assign(kind="new day"))
     assert "New day, with 5 labelled trials: use POYO, unit identification (test R² 0.62" in said
     assert "Wiener filter is as good" in said.split("with all labelled trials")[1]
     fewer = rows[(rows.method != "unit_identification") | (rows.session != rows.session.iloc[0])]
-    said = lab.advice(fewer.assign(kind="new day"))
+    said = lab_results.advice(fewer.assign(kind="new day"))
     assert "unit identification" not in said, "its mean would be over other sessions"
 
 

@@ -132,13 +132,15 @@ def test_minutes_counts_and_units_of_the_readme_are_those_that_were_recorded():
     earlier = pd.read_csv(ROOT / "figures/data/earlier_claims.csv")
     verdicts = pd.concat([earlier, claims]).groupby("claim").verdict.agg(set)
     assert not [c for c, found in verdicts.items() if {"supported", "contradicted"} <= found]
+    always = sum(found == {"supported"} for found in verdicts)
+    assert f"{words[always]} claims were supported by every set" in readme
     share = re.search(r"finetuning covers (-?\d+) % \[(-?\d+) %, (-?\d+) %\]", readme).groups()
     results = (ROOT / "notebooks/rendered/11_results.ipynb").read_text()
     assert "finetune: {}% [{}%, {}%] of it".format(*share) in results
     for who, pair in {
-        "and an MLP": "few labels: unit identification minus MLP",
-        "of a Wiener filter": "few labels: unit identification minus Wiener filter",
-        "and the MLP": "POYO from scratch minus MLP",
+        "to an MLP": "few labels: unit identification minus MLP",
+        "of that filter": "few labels: unit identification minus Wiener filter",
+        "of the same trials": "few labels: POYO from scratch minus Wiener filter",
     }.items():
         (mark,) = re.findall(rf"{who} \((.*?)\)", readme)
         assert re.search(rf"{pair}\s+{re.escape(mark)}", results), pair

@@ -55,10 +55,14 @@ def check_names(names: dict[str, str]) -> None:
 def contents(content: Content, path: Path, names: dict[str, str], target: str) -> Contents:
     """Spikes as spike_times (S,), spike_units (S,) and times (T,), or as counts (T, U) and
     bin_starts (T,), optionally with times where the target has a clock of its own; unit_ids (U,)
-    and trials (n, 2) if there are any. Time may come last in an array, and trials be (2, n) where
-    n is not 2. `names` says what these are called in the file, e.g. {"counts": "spikes"}."""
+    and trials (n, 2) if there are any. spike_times may be a cell array of MATLAB, the times of a
+    unit in each of its U cells; then there are no spike_units. Time may come last in an array, and
+    trials be (2, n) where n is not 2. `names` says what these are called in the file, e.g.
+    {"counts": "spikes"}."""
     bins = names.get("counts", "counts") in content
-    keys = BINS if bins else SPIKES
+    cells = np.asarray(content.get(names.get("spike_times", "spike_times")))
+    per_unit = cells.dtype == object and cells.ndim == 1
+    keys = BINS if bins else tuple(key for key in SPIKES if key != "spike_units" or not per_unit)
     missing = next((key for key in keys if names.get(key, key) not in content), None)
     holds = ", ".join(f"{name} {np.shape(content[name])}" for name in sorted(content))
     cure = f"Say so with names={{{missing!r}: ...}}"
@@ -68,6 +72,12 @@ def contents(content: Content, path: Path, names: dict[str, str], target: str) -
     found = {key: content[names.get(key, key)] for key in keys}
     ids = content.get(names.get("unit_ids", "unit_ids"))
     ids = None if ids is None else np.ravel(ids).astype(str).tolist()
+    if not bins and per_unit:
+        units = ids or [str(i + 1) for i in range(len(cells))]  # as MATLAB counts
+        few = f"{path}: {len(units)} unit_ids for {len(cells)} cells of spike_times"
+        require(len(units) == len(cells), few)
+        given = {"spikes": joined(cells, units, path), "unit_ids": units}
+        return Contents(path=path, **given, **behaviour(content, path, names, target))
     if not bins:
         times = column(found["spike_times"], f"{path}: spike_times")
         given: dict[str, Any] = {"spikes": (times, np.ravel(found["spike_units"]))}
@@ -81,6 +91,14 @@ def contents(content: Content, path: Path, names: dict[str, str], target: str) -
     counts, width = time_first(found["counts"], len(starts)), step_of(starts)
     clocks = behaviour(content, path, names, target, starts + width / 2)
     return Contents(path=path, bins=(counts, starts, width), unit_ids=ids, **clocks)
+
+
+def joined(cells: np.ndarray, units: list[str], path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The spike times of each unit (U,) as those of all (S,), in order, and the unit of each."""
+    times = [column(one, f"{path}: spike_times of unit {u}") for one, u in zip(cells, units)]
+    rows = np.repeat(np.arange(len(times)), [len(one) for one in times])
+    order = np.argsort(np.concatenate(times), kind="stable")
+    return np.concatenate(times)[order], rows[order]
 
 
 def behaviour(

@@ -40,7 +40,11 @@ class Folder(NamedTuple):
 
 
 def date_of(session: str) -> str:
-    """The date in a session id, yyyymmdd or yyyy-mm-dd, as yyyy-mm-dd; "" where there is none."""
+    """The date in a session id, yyyymmdd or yyyy-mm-dd, as yyyy-mm-dd; "" where there is none.
+
+    >>> date_of("jango_20150730_001")
+    '2015-07-30'
+    """
     found = DATE.search(session)
     return "-".join(found.group(1, 3, 4)) if found else ""
 

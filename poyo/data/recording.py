@@ -134,7 +134,11 @@ def split_trials(domain: np.ndarray, trials: np.ndarray, seed: int) -> Splits:
 
 def split_in_time(domain: np.ndarray) -> Splits:
     """Chronological split: the last 20 % of the time is test, the 10 % before it validation.
-    The second before the test part belongs to no split, nor does the one before validation."""
+    The second before the test part belongs to no split, nor does the one before validation.
+
+    >>> {name: part.tolist() for name, part in split_in_time(np.array([[0.0, 100.0]])).items()}
+    {'train': [[0.0, 69.0]], 'valid': [[70.0, 79.0]], 'test': [[80.0, 100.0]]}
+    """
     t0, t1 = domain.min(), domain.max()
     begin, end = t0 + (t1 - t0) * np.array([0.7, 0.8])
     valid = subtract(domain, np.array([[t0, begin], [end - 1.0, t1]]))
