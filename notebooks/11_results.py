@@ -71,7 +71,7 @@ panels = {column: scores[scores.column == column] for column in columns}
 if units == "species":
     theirs = {ours: table2 for table2, ours in results.HELD_OUT.items()}
     panels["new animals"] = met.rename(columns={"unit": "session_id"}).replace({"method": theirs})
-fig, axes = plt.subplots(1, len(panels), figsize=(7.4, 2.9), sharey=True)
+fig, axes = plt.subplots(1, len(panels), figsize=(7.4, 2.7), sharey=True)
 shown = [m for m in paper.METHODS if m in set(table2.method)]
 ours = {m: results.HELD_OUT.get(m.replace("poyo_1", "poyo_mp"), m) for m in shown}
 colors = {m: results.METHODS[ours[m]][1] if ours[m] in results.METHODS else "0.45" for m in shown}
@@ -81,7 +81,7 @@ for ax, (column, part) in zip(axes, panels.items()):
     means = means.pivot_table(index="method", columns="session_id", values="r2")
     means = means.reindex(shown)
     # a line per session, not across methods that have no value here
-    ax.plot(means, list(place.values()), color="0.8", lw=0.8, zorder=0)
+    ax.plot(means, [place[m] for m in shown], color="0.8", lw=0.8, zorder=0)
     for method, r2 in means.iterrows():
         ax.plot(r2, [place[method]] * len(r2), "o", ms=3, mfc="w", color=colors[method], mew=0.8)
         ax.plot(r2.mean(), place[method], "o", ms=5.5, color=colors[method])
@@ -317,7 +317,7 @@ Markdown("\n".join(f"- {c}: {of}" + (f"; but {but}" if but else "") for c, of, b
 
 # %%
 found = replicates.groupby("unit").apply(results.measures, include_groups=False)
-fig, ax = plt.subplots(figsize=(5.6, 3.2))
+fig, ax = plt.subplots(figsize=(5.6, 3.0))
 ax.axvspan(-results.MARGIN, results.MARGIN, color="0.94", lw=0)
 ax.axvline(0, color="0.6", lw=0.8)
 colors = {"supported": "C2", "contradicted": "C3", results.NOT_RESOLVED: "0.45"}

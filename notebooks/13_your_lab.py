@@ -187,9 +187,9 @@ ax.plot(ends, ends, color="0.7", lw=0.8)
 ax.set(xlabel="test R² by a decoder of one day", ylabel="test R² by one for all", aspect=1)
 ax.legend(loc="upper left", bbox_to_anchor=(0, 1.25), ncols=1)
 plt.show()
-for method, name in ({"pretrained": "one decoder for all days"} | lab.NAMES).items():
+for method, label in ({"pretrained": "one decoder for all days"} | lab.NAMES).items():
     if method in levels:
-        print(f"{name}: mean test R² {levels[method].mean():.3f}")
+        print(f"{label}: mean test R² {levels[method].mean():.3f}")
 
 # %% [markdown]
 # *Each day is there twice, beside its Wiener filter and beside its MLP; mean over seeds. Above the
