@@ -209,7 +209,7 @@ if len(sizes) > 1:
     lines.append(
         f"- **Size.** With {times:.0f} times the shared parameters test R² goes from "
         f"{level[small]:.2f} to {level[large]:.2f} on the sessions of one species, with "
-        f"{len(params.seeds)} seed(s) and equally many steps."
+        f"{scaling.seed.nunique()} seed(s) and equally many steps."
     )
 if len(amounts) > 1:
     more = results.estimate(shared[amounts[-1]] - shared[amounts[0]])

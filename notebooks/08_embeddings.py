@@ -174,7 +174,8 @@ if not facts.empty:
     axes[1].set(title="units", xticks=[], yticks=[])
     name_components(axes[1], unit_pca)
     ticks = {"ticks": [-np.pi, 0, np.pi], "labels": ["-π", "0", "π"]}
-    fig.colorbar(shown, ax=axes[1], label="preferred direction (rad)").set_ticks(**ticks)
+    bar = fig.colorbar(shown, ax=axes[1], location="bottom", label="preferred direction (rad)")
+    bar.set_ticks(**ticks)
     guess = read_out(Ridge(), x, circle(angle), facts.session_id)
     axes[2].plot(angle, np.arctan2(guess[:, 1], guess[:, 0]), ".", ms=2, color="C0")
     axes[2].plot([-np.pi, np.pi], [-np.pi, np.pi], color="0.7", lw=0.8)

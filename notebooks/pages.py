@@ -128,7 +128,7 @@ def knobs() -> str:
         if not about or key in ("profile", "threads"):
             continue
         read_by = [stage for stage in stages() if _reads(stage, key)]
-        again = _after(read_by)
+        again = _after(tuple(read_by))
         drawn = sorted({p for s in again for p in stages()[s]["writes"] if p.endswith(".png")})
         kinds = dict.fromkeys(f"`{stage.split('@')[0]}`" for stage in read_by)
         about = about.replace("|", "or")
@@ -175,7 +175,8 @@ def _reads(stage: str, key: str) -> bool:
     return any(f"{a}.".startswith(f"{b}.") for one in listed for a, b in ((one, key), (key, one)))
 
 
-def _after(some: list[str]) -> list[str]:
+@cache  # most parameters of a section are read by the same stages
+def _after(some: tuple[str, ...]) -> list[str]:
     """These stages and all that read, directly or not, what they write; without `render`."""
     known, new = list(some), list(some)
     while new:

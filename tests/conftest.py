@@ -1,5 +1,10 @@
 """What several test files need: a tiny simulated session, an easy one, a short training run."""
 
+import os
+
+# of numpy, before it is imported; two workers share the cores, and its threads wait busily
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -18,9 +23,12 @@ from poyo.vocabulary import units_and_sessions
 torch.set_num_threads(1)  # the tensors here are too small for more
 
 
+LONG = ["test_repro", "test_paper_profile", "test_distributed", "test_your_recording"]
+
+
 def pytest_collection_modifyitems(items):
-    """The file that takes longest first, so that no worker waits for it at the end."""
-    items.sort(key=lambda item: item.path.stem != "test_repro")
+    """The files that take longest first, so that no worker waits for one of them at the end."""
+    items.sort(key=lambda item: [*LONG, item.path.stem].index(item.path.stem))
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,15 @@
 """A disk that fills up: what was there stays, and the error says which file and why."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+NAMES = "a.pt", "a.png", "data/a.csv", "tables/a.md", "a.ipynb"
 SCRIPT = """
-import resource, signal, sys
+import json, resource, signal
 from pathlib import Path
 
 import pandas as pd
@@ -26,23 +29,40 @@ write = {
     "data/a.csv": lambda: plotting.csv(table, "a"),
     "tables/a.md": lambda: plotting.markdown([{"x": "y" * 9999}], "a", ""),
     "a.ipynb": lambda: notebook._write(Path("a.ipynb"), "y" * 9999),
-}[sys.argv[1]]
+}
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-write()
+said = {}
+for name in write:
+    try:
+        write[name]()
+    except OSError as error:
+        said[name] = str(error)
+print(json.dumps(said))
 """
 
 
-@pytest.mark.parametrize("name", ["a.pt", "a.png", "data/a.csv", "tables/a.md", "a.ipynb"])
-def test_a_full_disk_leaves_the_previous_file_and_names_it(tmp_path, name):
-    path = tmp_path / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("previous")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, name], cwd=tmp_path, capture_output=True, text=True
-    )
-    *_, last = done.stderr.splitlines()
-    assert last.startswith(f"OSError: {name} could not be written, what was there before still is")
-    assert "File too large" in last or "disk full?" in last
-    assert path.read_text() == "previous"
-    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path], "nothing is left over"
+@pytest.fixture(scope="module")
+def full(tmp_path_factory) -> tuple[Path, dict[str, str]]:
+    """A folder in which each kind of file was to be written anew, and what was said of each."""
+    folder = tmp_path_factory.mktemp("full")
+    for name in NAMES:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("previous")
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+    return folder, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_full_disk_leaves_the_previous_file_and_names_it(full, name):
+    folder, said = full
+    assert said[name].startswith(f"{name} could not be written, what was there before still is")
+    assert "File too large" in said[name] or "disk full?" in said[name]
+    assert (folder / name).read_text() == "previous"
+
+
+def test_a_full_disk_is_left_with_nothing_more_on_it(full):
+    folder, _ = full
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found == {*NAMES}

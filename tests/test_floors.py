@@ -81,7 +81,9 @@ def test_importing_a_floor_imports_nothing_above_it():
 def test_the_floors_stay_small():
     lines = {module: len(path.read_text().splitlines()) for module, path in PATHS.items()}
     sizes = {name: [n for module, n in lines.items() if floor(module) == name] for name in FLOORS}
-    assert len(sizes["method"]) <= 21 and sum(sizes["method"]) <= 2735
+    assert (
+        len(sizes["method"]) <= 21 and sum(sizes["method"]) <= 2760
+    )  # with examples in docstrings
     # of the data floor 900 lines are other laboratories' file formats
-    most = {"data": 2850, "study": 2940}
+    most = {"data": 2875, "study": 2950}
     assert all(sum(sizes[name]) <= n for name, n in most.items()), sizes

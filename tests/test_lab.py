@@ -204,8 +204,15 @@ def test_the_advice_names_the_best_and_what_is_as_good():
         unit_identification=(0.6, 0.7, 0.8), wiener=(0.1, 0.4, 0.795), mlp=(0.3, 0.2, 0.1)
     )
     said = lab_results.advice(rows.assign(kind="new day"))
-    assert "New day, with 5 labelled trials: use POYO, unit identification (test R² 0.62" in said
+    assert "with 5 labelled trials: use POYO, unit identification (test R² 0.62" in said
     assert "Wiener filter is as good" in said.split("with all labelled trials")[1]
+    fewest = scores(unit_identification=(0.6, 0.5, 0.8), wiener=(0.1, 0.4, 0.7))
+    said = lab_results.advice(fewest.assign(kind="new day")).splitlines()
+    assert (
+        "(5 sessions), with 20 labelled trials: do as with 5 labelled trials (test R² 0.62)"
+        in said[1]
+    )
+    assert "with all labelled trials: use POYO, unit identification (test R² 0.82" in said[2]
     fewer = rows[(rows.method != "unit_identification") | (rows.session != rows.session.iloc[0])]
     said = lab_results.advice(fewer.assign(kind="new day"))
     assert "unit identification" not in said, "its mean would be over other sessions"

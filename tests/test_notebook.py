@@ -55,6 +55,8 @@ def square(x):
 for step in range(3):
     print("loss", square(step), flush=True)
     print("step", step, "took 0.123 s", file=sys.stderr, flush=True)
+left_open = open("left_open", "w")
+left_open.write("all of it")
 print({"a", "b", "c", "d", "e", "f"}, "leak" in globals())
 os.system("echo from a child");
 
@@ -242,6 +244,10 @@ def test_progress_goes_to_the_terminal_and_nothing_else_does(executed):
 def test_the_executed_notebook_is_moved_from_scratch(executed):
     assert {p.name for p in executed.glob("runs/notebooks/*")} == {"typed.ipynb", "called.ipynb"}
     assert not [*executed.glob("runs/scratch/*.ipynb")]
+
+
+def test_what_a_cell_left_open_is_written(executed):
+    assert (executed / "left_open").read_text() == "all of it"
 
 
 def test_new_prose_reaches_the_page_without_a_run(root):

@@ -123,6 +123,7 @@ def test_an_orphan_may_save_what_it_has(tmp_path):
 
 def test_a_lock_is_waited_for_and_goes_with_its_process(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "GRACE", 0.0)
+    monkeypatch.setattr(processes, "POLL", 0.1)
     holder, said = script(HOLDS, tmp_path, "60"), []
 
     def busy(process: str) -> None:
@@ -139,7 +140,7 @@ def test_a_lock_is_waited_for_and_goes_with_its_process(tmp_path, monkeypatch):
 
 
 def test_one_that_is_about_to_end_is_waited_for_without_a_word(tmp_path):
-    holder = script(HOLDS, tmp_path, "2")  # s; a stage may outlive a killed `dvc repro` so long
+    holder = script(HOLDS, tmp_path, "0.5")  # s; a stage may outlive a killed `dvc repro`
     until((tmp_path / "ready").exists)
     with processes.locked(tmp_path / "lock", pytest.fail):
         assert holder.wait() == 0

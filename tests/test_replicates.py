@@ -75,7 +75,7 @@ def test_a_session_with_more_trials_keeps_those_it_is_scored_on():
 def test_labelled_trials_are_none_of_those_that_are_scored():
     brief = {"units": (6, 9), "held_out_minutes": 1.0, "test_minutes": 1.0, "days": 1}
     setup = replace(profile.load().evidence, **brief)
-    (one,) = replicates.simulate_species(5, setup)["new day"]
+    one = replicates.more(replicates.plan(5, setup)["new day"][0], 1, setup.test_minutes)
     for n in ("all", 5):
         short = lab.labelled(one, n, 1.0, 0)
         for split in ("train", "valid"):

@@ -300,7 +300,7 @@ def test_what_is_detectable_is_found_in_four_cases_of_five():
     spread = np.mean([test.estimate.high - test.estimate.mean for test in found])
     reach = results.detectable(np.array([0.01, -0.01] * 3))
     assert spread < reach < 2.5 * spread
-    draws = reach + 0.01 * np.sqrt(6 / 5) * rng.standard_normal((4000, n))
+    draws = reach + 0.01 * np.sqrt(6 / 5) * rng.standard_normal((1000, n))
     share = np.mean([results.greater(draw).p < 0.05 for draw in draws])
     assert 0.72 < share < 0.88
 

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from poyo import ROOT
+from poyo import ROOT, threads
+from poyo.data.recording import RecordingError
 from poyo.data.simulate import simulate
 from poyo.decoder import Decoder
 
@@ -31,11 +33,11 @@ def place(tmp_path_factory) -> Path:
     arrays |= {"times": cursor["timestamps"], "position": cursor["pos"]}
     for day in ("monday", "tuesday"):
         np.savez(place / f"monkey/{day}.npz", **arrays)
-    assert poyo(place, "code", "12_your_recording") == ["0"]
+    assert typed(place, "code", "12_your_recording") == ["0"]
     return place
 
 
-def poyo(place: Path, *arguments: str) -> list[str]:
+def typed(place: Path, *arguments: str) -> list[str]:
     """The lines on the terminal of someone who stands in monkey/, after them the exit status."""
     environment = os.environ | {"PYTHONPATH": str(place / "repository")}
     done = subprocess.run(
@@ -49,13 +51,14 @@ def poyo(place: Path, *arguments: str) -> list[str]:
 @pytest.fixture(scope="module")
 def monday(place) -> list[str]:
     what = ["-p", "path", "monday.npz", "target", "position", "unit", "cm"]
-    return poyo(place, "run", "12_your_recording", "--as", "mine", *what)
+    return typed(place, "run", "12_your_recording", "--as", "mine", *what)
 
 
 def test_the_last_lines_are_the_answer_and_how_to_go_on(place, monday):
-    answer, decoder, first, second, page, status = monday[-6:]
+    answer, in_time, decoder, first, second, page, status = monday[-7:]
     assert status == "0", monday
     assert answer.startswith("position: POYO test R² ") and ", Wiener filter " in answer
+    assert in_time.startswith("POYO in time, from the spikes of the second before each moment: ")
     assert decoder == "decoder: runs/your_recording/monday.pt; in Python:"
     assert page == PAGE.format("mine", place / "repository")
     assert first.strip() == "from poyo.decoder import Decoder"
@@ -76,7 +79,7 @@ def test_what_it_is_what_is_wrong_and_what_it_costs_is_said_before_it_starts(mon
 def test_another_day_starts_from_a_given_decoder(place, monday):
     what = ["-p", "path", "tuesday.npz", "target", "position", "same_units_as", "[monday]"]
     given = ["decoder", "runs/your_recording/monday.pt"]  # not in monkey/
-    lines = poyo(place, "run", "12_your_recording", "--as", "next", *what, *given)
+    lines = typed(place, "run", "12_your_recording", "--as", "next", *what, *given)
     text = "\n".join(lines)
     assert "sessions that the given decoder knows: 1\nbefore any training on the new day: " in text
     assert "unit identification: step 2/2" in text
@@ -89,22 +92,27 @@ def test_another_day_starts_from_a_given_decoder(place, monday):
     assert "decoder = 'runs/your_recording/monday.pt'" in page
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        ({"spike_units": lambda units: units + 100}, "decodes another target or other units"),
-        ({key: lambda s: 1000 * s for key in ("spike_times", "times")}, "divide milliseconds"),
-    ],
-)
-def test_what_would_be_lost_or_mean_nothing_ends_the_page(place, monday, change, message):
+def test_a_decoder_of_other_units_is_not_lost(place, monday):
     arrays = dict(np.load(place / "monkey/monday.npz"))
-    arrays |= {key: changed(arrays[key]) for key, changed in change.items()}
-    folder = place / "monkey" / message.split()[0]
-    folder.mkdir()
-    np.savez(folder / "monday.npz", **arrays)
+    arrays["spike_units"] += 100
+    (place / "monkey/other").mkdir()
+    np.savez(place / "monkey/other/monday.npz", **arrays)
     decoder = place / "repository/runs/your_recording/monday.pt"
     before = decoder.read_bytes()
-    what = ["-p", "path", f"{folder.name}/monday.npz", "target", "position"]
-    *lines, status = poyo(place, "run", "12_your_recording", "--as", "other", *what)
-    assert status == "1" and message in "\n".join(lines)
+    what = ["-p", "path", "other/monday.npz", "target", "position"]
+    *lines, status = typed(place, "run", "12_your_recording", "--as", "other", *what)
+    assert status == "1" and "decodes another target or other units" in "\n".join(lines)
     assert decoder.read_bytes() == before
+
+
+def test_times_that_are_no_seconds_end_the_page_before_it_trains(place, tmp_path):
+    """Its cells as a script, up to there."""
+    arrays = dict(np.load(place / "monkey/monday.npz"))
+    late = {key: 1000 * arrays[key] for key in ("spike_times", "times")}
+    np.savez(tmp_path / "in-milliseconds.npz", **arrays | late)
+    text = (ROOT / "notebooks/12_your_recording.py").read_text().split("# ## 12.2 Train")[0]
+    given = f"path, target = {str(tmp_path / 'in-milliseconds.npz')!r}, 'position'"
+    text = text.replace("\nseed = 0\n", f"\nseed = 0\n{given}\n")
+    with plt.rc_context(), pytest.raises(RecordingError, match="divide milliseconds"):
+        exec(text, {"__name__": "__main__"})
+    threads.use(1)

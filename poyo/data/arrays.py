@@ -72,20 +72,21 @@ def contents(content: Content, path: Path, names: dict[str, str], target: str) -
     found = {key: content[names.get(key, key)] for key in keys}
     ids = content.get(names.get("unit_ids", "unit_ids"))
     ids = None if ids is None else np.ravel(ids).astype(str).tolist()
-    if not bins and per_unit:
-        units = ids or [str(i + 1) for i in range(len(cells))]  # as MATLAB counts
-        few = f"{path}: {len(units)} unit_ids for {len(cells)} cells of spike_times"
-        require(len(units) == len(cells), few)
-        given = {"spikes": joined(cells, units, path), "unit_ids": units}
-        return Contents(path=path, **given, **behaviour(content, path, names, target))
     if not bins:
-        times = column(found["spike_times"], f"{path}: spike_times")
-        given: dict[str, Any] = {"spikes": (times, np.ravel(found["spike_units"]))}
-        if ids is not None:  # then units count the rows of it
-            rows = given["spikes"][1]
-            whole = rows.dtype.kind in "fiu" and (rows % 1 == 0).all()
-            require(whole, f"{path}: spike_units must be rows of unit_ids, counted from 0")
-            given = {"spikes": (times, rows.astype(np.int64)), "unit_ids": ids}
+        given: dict[str, Any] = {"unit_ids": ids}
+        if per_unit:
+            units = ids or [str(i + 1) for i in range(len(cells))]  # as MATLAB counts
+            few = f"{path}: {len(units)} unit_ids for {len(cells)} cells of spike_times"
+            require(len(units) == len(cells), few)
+            given = {"spikes": joined(cells, units, path), "unit_ids": units}
+        else:
+            times = column(found["spike_times"], f"{path}: spike_times")
+            rows = np.ravel(found["spike_units"])
+            if ids is not None:  # then units count the rows of it
+                whole = rows.dtype.kind in "fiu" and (rows % 1 == 0).all()
+                require(whole, f"{path}: spike_units must be rows of unit_ids, counted from 0")
+                rows = rows.astype(np.int64)
+            given["spikes"] = times, rows
         return Contents(path=path, **given, **behaviour(content, path, names, target))
     starts = column(found["bin_starts"], f"{path}: bin_starts")
     counts, width = time_first(found["counts"], len(starts)), step_of(starts)

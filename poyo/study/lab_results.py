@@ -167,7 +167,8 @@ def advice(rows: pd.DataFrame) -> str:
             text += "".join(f", {names[m]} {means[m]:.2f}" for m in others) + ")"
             text += f"; {' and '.join(names[m] for m in near)} is as good" if near else ""
             if r2 < so_far - NEAR:
-                text = f"do as {before} (test R² {so_far:.2f}); of what learns from these, {text}"
+                do = f"do as {before} (test R² {so_far:.2f})"
+                text = f"{do}; of what learns from these, best is {text}"
             else:
                 text, before, so_far = f"use {text}", amount, r2
             lines.append(f"{who}, {amount}: {text}.")
