@@ -50,14 +50,12 @@ ENVIRONMENT = {  # keeps a person's own settings from changing a result
 # The kernel warns of TCP at every start. What child processes and C libraries print, at any time,
 # goes straight to the terminal; captured, it would be on the page and twice on the terminal.
 KERNEL = ["--IPKernelApp.log_level=CRITICAL", "--IPKernelApp.capture_fd_output=False"]
-LINES = [
-    # nor does it tell of its own tasks that were waiting when it was asked to end
-    "__import__('logging').getLogger('asyncio').setLevel(50)",
-    # and it ends as soon as what cells hold is let go: Python would take torch apart for a second
-    "__import__('atexit').register(lambda end=get_ipython().atexit_operations: "
-    "(end(), __import__('os')._exit(0)))",
-]
-KERNEL += [f"--IPKernelApp.exec_lines={line}" for line in LINES]
+FIRST = "--IPKernelApp.exec_lines=__import__"
+# nor does it tell of its own tasks that were waiting when it was asked to end
+KERNEL += [f"{FIRST}('logging').getLogger('asyncio').setLevel(50)"]
+# then it lets go what cells hold, and ends: Python would take torch apart, for a second
+KERNEL += [f"{FIRST}('atexit').register(__import__('os')._exit, 0)"]
+KERNEL += [f"{FIRST}('atexit').register(get_ipython().atexit_operations)"]
 
 
 class NotebookError(ConfigError):
