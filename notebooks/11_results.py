@@ -347,7 +347,7 @@ plt.show()
 
 # %%
 earlier = pd.read_csv(plotting.FIGURES / "data/earlier_claims.csv").set_index("claim")
-sets = {f"species {name}": part for name, part in earlier.groupby("species", sort=False)}
+sets = {str(name): part for name, part in earlier.groupby("species", sort=False)}
 sets["here"] = claims
 table = pd.DataFrame(
     {
@@ -361,7 +361,7 @@ display(table, include=["text/html"])  # as text it is too wide to read
 opposite = {"supported", "contradicted"}
 every = pd.DataFrame({name: part.verdict for name, part in sets.items()})
 torn = [claim for claim, row in every.iterrows() if opposite <= {*row}]
-others = every[[name for name in sets if name.startswith("species") and "species 5" not in name]]
+others = every[[name for name in sets if name[0] not in "5h"]]  # of other species than here
 always = [claim for claim, row in every.iterrows() if {*row} == {"supported"}]
 alone = [c for c in primary.index if every["here"][c] == "supported" not in {*others.loc[c]}]
 for what, some in {
@@ -371,9 +371,10 @@ for what, some in {
     print(f"claims that {what}:", *([results.TESTED[c] for c in some] or ["none"]), sep="\n    ")
 
 # %% [markdown]
-# *Differences of test R²; ✓ supported, ✗ contradicted, neither: not resolved. Recipes, sizes and
-# session lengths were changed between the sets, always on other species than the next one's; the
-# correction for two looks does not cover that more than one set was judged.*
+# *A column per set of species, by their seeds: differences of test R²; ✓ supported, ✗
+# contradicted, neither: not resolved. Recipes, sizes and session lengths were changed between the
+# sets, always on other species than the next one's; the correction for two looks does not cover
+# that more than one set was judged.*
 #
 # What the claims leave out is where the networks on counts stand. These differences were not named
 # beforehand, so they get no verdict:
