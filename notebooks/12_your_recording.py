@@ -3,7 +3,7 @@
 #
 # > **Question.** How well can my own recording be decoded, and how do I use the decoder?\
 # > **In the paper:** the single-session model of Table 2.\
-# > **Cost** on two CPU cores: two minutes on the example.
+# > **Cost** on two CPU cores: a minute on the example.
 #
 # One recording in, a decoder and its score out: the same tokens, model and training as everywhere
 # else. As rendered here it runs on a small simulated session. On yours:
