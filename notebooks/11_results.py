@@ -361,7 +361,7 @@ display(table, include=["text/html"])  # as text it is too wide to read
 opposite = {"supported", "contradicted"}
 every = pd.DataFrame({name: part.verdict for name, part in sets.items()})
 torn = [claim for claim, row in every.iterrows() if opposite <= {*row}]
-others = every[[name for name in sets if name[0] not in "5h"]]  # of other species than here
+others = every[[name for name in sets if name != "here" and int(name.split()[0]) not in species]]
 always = [claim for claim, row in every.iterrows() if {*row} == {"supported"}]
 alone = [c for c in primary.index if every["here"][c] == "supported" not in {*others.loc[c]}]
 for what, some in {

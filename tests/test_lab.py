@@ -213,6 +213,9 @@ def test_the_advice_names_the_best_and_what_is_as_good():
         in said[1]
     )
     assert "with all labelled trials: use POYO, unit identification (test R² 0.82" in said[2]
+    gone = fewest[(fewest.session != "a6") | (fewest.trials != 20)]  # it has fewer trials
+    said = lab_results.advice(gone.assign(kind="new day")).splitlines()
+    assert "(4 sessions), with 20 labelled trials: use" in said[1], "its mean is over others"
     fewer = rows[(rows.method != "unit_identification") | (rows.session != rows.session.iloc[0])]
     said = lab_results.advice(fewer.assign(kind="new day"))
     assert "unit identification" not in said, "its mean would be over other sessions"

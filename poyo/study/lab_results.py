@@ -152,9 +152,7 @@ def advice(rows: pd.DataFrame) -> str:
     labels = {0: "without any label", "all": "with all labelled trials"}
     rows, lines = rows[rows.method.isin(METHODS)], []
     for kind, of_kind in rows.groupby("kind", sort=False):
-        n = of_kind.session.nunique()
-        who = f"{str(kind).capitalize()} ({n} session{'s' * (n > 1)})"
-        before, so_far = "", -np.inf
+        before, so_far, of = "", -np.inf, set()
         parts = dict([*of_kind.groupby("trials", sort=False)])
         for trials in sorted(parts, key=lambda t: np.inf if t == "all" else t):
             table = parts[trials].pivot_table(index="session", columns="method", values="r2")
@@ -166,10 +164,11 @@ def advice(rows: pd.DataFrame) -> str:
             others = [m for m in ("from_scratch", "wiener") if m in means and m != best]
             text += "".join(f", {names[m]} {means[m]:.2f}" for m in others) + ")"
             text += f"; {' and '.join(names[m] for m in near)} is as good" if near else ""
-            if r2 < so_far - NEAR:
+            if r2 < so_far - NEAR and {*table.index} == of:
                 do = f"do as {before} (test R² {so_far:.2f})"
                 text = f"{do}; of what learns from these, best is {text}"
             else:
-                text, before, so_far = f"use {text}", amount, r2
+                text, before, so_far, of = f"use {text}", amount, r2, {*table.index}
+            who = f"{str(kind).capitalize()} ({len(table)} session{'s' * (len(table) > 1)})"
             lines.append(f"{who}, {amount}: {text}.")
     return "\n".join(lines)
