@@ -152,7 +152,7 @@ def advice(rows: pd.DataFrame) -> str:
     labels = {0: "without any label", "all": "with all labelled trials"}
     rows, lines = rows[rows.method.isin(METHODS)], []
     for kind, of_kind in rows.groupby("kind", sort=False):
-        before, so_far, of = "", -np.inf, set()
+        before, so_far, of = "", -np.inf, set[str]()
         parts = dict([*of_kind.groupby("trials", sort=False)])
         for trials in sorted(parts, key=lambda t: np.inf if t == "all" else t):
             table = parts[trials].pivot_table(index="session", columns="method", values="r2")
