@@ -249,7 +249,9 @@ if len(drift) and drift.days.notna().any():
 # validation, so n is all that is needed. Unit identification learns the embeddings of the new
 # units alone; finetuning goes on from there with everything (where units recur by name, from the
 # identification that began with their earlier embeddings). Training from scratch ends when
-# validation no longer rises, or when the `budget` of its recipe in `params.yaml` is spent.
+# validation no longer rises, or when the `budget` of its recipe in `params.yaml` is spent. Every
+# network keeps the weights that were best on validation, be it those it began with: where a few
+# labels only make it worse, it stays as it was, as far as so few validation trials can tell.
 
 # %%
 cells = [(one, n, seed) for seed in seeds for one in new for n in trials]
