@@ -85,5 +85,5 @@ def test_the_floors_stay_small():
         len(sizes["method"]) <= 21 and sum(sizes["method"]) <= 2760
     )  # with examples in docstrings
     # of the data floor 900 lines are other laboratories' file formats
-    most = {"data": 2875, "study": 2950}
+    most = {"data": 2875, "study": 2965}
     assert all(sum(sizes[name]) <= n for name, n in most.items()), sizes

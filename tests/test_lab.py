@@ -119,6 +119,18 @@ def test_every_method_meets_a_session(days, tmp_path):
     assert lab.meet((days[2], 90, 0, pretrained, [], tmp_path), HOW) == []
 
 
+def test_finetuning_goes_on_from_the_units_of_the_same_name(days, monkeypatch):
+    pretrained, _ = lab.pretrain(days[:2], HOW, seed=0)
+    for training in ("identify_units", "to_plateau"):
+        monkeypatch.setattr(adapt, training, lambda *_, **__: [])  # all stay as they begin
+    for like in (["a2"], []):
+        rows = lab.adapted((days[2], "all", 0, pretrained, like, None), HOW)
+        r2 = {row["method"]: row["r2"] for row in rows}
+        begun = "same_units_identification" if like else "unit_identification"
+        assert r2["finetune"] == r2[begun]
+        assert not like or r2[begun] != r2["unit_identification"]
+
+
 def test_an_unchanged_filter_knows_the_other_day(days):
     """Two days of one array with the same tuning: the filter of one decodes the other."""
     pretrained, _ = lab.pretrain(days[:2], HOW, seed=0)

@@ -1,5 +1,6 @@
 """Stages made of notebooks: what counts as code, what a run leaves behind, what a page may say."""
 
+import base64
 import contextlib
 import io
 import json
@@ -11,7 +12,9 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from poyo import ROOT
 from poyo import __main__ as command
@@ -224,6 +227,18 @@ def test_a_page_shows_text_figures_and_tables(root):
     assert values[0]["execution_count"] == cells[-3]["execution_count"]
 
 
+def test_the_picture_of_a_page_looks_as_it_was_drawn(root):
+    page = render("demo", "typed", root)
+    pictures = []
+    for path in (page, root / "runs/notebooks/typed.ipynb"):
+        (output,) = json.loads(path.read_text())["cells"][-2]["outputs"]
+        data = base64.b64decode(output["data"]["image/png"])
+        pictures.append((len(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), int)))
+    (small, shown), (large, drawn) = pictures
+    assert small < 0.6 * large
+    assert shown.shape == drawn.shape and np.abs(shown - drawn).mean() < 0.5
+
+
 def test_parameters_arrive_with_their_types_and_are_shown(root):
     cells = json.loads(render("demo", "typed", root).read_text())["cells"]
     expected = {name: value for name, (_, value) in PARAMETERS.items()}
@@ -295,7 +310,8 @@ def test_the_pieces_of_a_stream_are_joined(root, monkeypatch):
     assert len(json.loads(kept[0])["cells"][-1]["outputs"]) == 3
 
 
-def test_a_page_keeps_one_form_of_each_output(root):
+def test_a_page_keeps_one_form_of_each_output(root, monkeypatch):
+    monkeypatch.setattr(notebook, "_small", str)
     add_output(
         root,
         display(
@@ -322,7 +338,7 @@ def test_a_page_keeps_one_form_of_each_output(root):
         (display(text_html='<table id="T_0a1b2">'), "T_0a1b2"),
         (display(text_plain="x", **{"application_vnd.jupyter.widget-view+json": "{}"}), "widget"),
         ({"output_type": "error", "ename": "E", "evalue": "v", "traceback": []}, "E: v"),
-        (display(image_png="A" * 400_000), r"more than 300; .*`pd.DataFrame.*\(400 kB\)"),
+        (display(text_html="A" * 400_000), r"more than 300; .*`pd.DataFrame.*\(400 kB\)"),
     ],
 )
 def test_a_page_refuses_what_would_change_or_weigh(root, output, complaint):

@@ -20,7 +20,12 @@ RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 TEST = [Requirement(text) for text in PROJECT["optional-dependencies"]["test"]]
 SITE = [Requirement(text) for text in PROJECT["optional-dependencies"]["site"]]
 RUN = {"jupyterlab", "ipykernel", "dvc"}  # programs, not imported
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "IPython": "ipython", "ruamel": "ruamel.yaml"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "IPython": "ipython",
+    "ruamel": "ruamel.yaml",
+}
 DISTRIBUTIONS["yaml"] = "pyyaml"
 
 

@@ -163,7 +163,7 @@ def adapted(job: tuple, how: How) -> list[dict]:
     where = f"{recording.session_id}, {trials} trials, seed {seed}"
     starts = {"unit_identification": ()} | ({"same_units_identification": like} if like else {})
     rows = []
-    for method, ids in reversed(starts.items()):  # the last one is finetuned
+    for method, ids in starts.items():  # the last one is finetuned
         met = pretrained.adopt([short], seed=seed, same_units_as=ids)
         identify = recipe.unit_identification
         adapt.identify_units(met, [short], identify, seed=seed, label=f"{method}, {where}")

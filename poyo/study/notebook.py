@@ -15,9 +15,11 @@ import shutil
 import sys
 import tempfile
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from contextlib import chdir
 from datetime import date
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -259,10 +261,21 @@ def _shown(cell: Any, title: str, root: Path) -> list[Any]:
             output.data = {k: v for k, v in output.data.items() if k in forms}
             output.metadata = {k: v for k, v in output.metadata.items() if k in forms}
             texts += [v for k, v in output.data.items() if k != "image/png"]  # it can spell /tmp
+            if picture := output.data.get("image/png"):
+                output.data["image/png"] = _small(picture)
     if found := re.search(unstable, "\n".join(texts)):
         message = f"{where} shows `{found[0].strip()}`, which is not the same everywhere: "
         raise NotebookError(f"{message}print a value instead, or end the line with `;`")
     return cell.outputs
+
+
+def _small(picture: str) -> str:
+    """A base64 PNG in its 256 main colours: to the eye the same, in a third of the bytes."""
+    from PIL import Image
+
+    image = Image.open(BytesIO(b64decode(picture))).convert("RGB")
+    image.quantize(dither=Image.Dither.NONE).save(file := BytesIO(), "png", optimize=True)
+    return b64encode(file.getvalue()).decode()
 
 
 def parameters(pairs: Sequence[str]) -> dict[str, Any]:
