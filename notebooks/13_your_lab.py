@@ -333,8 +333,8 @@ print("each held-out session, that decoder finetuned on all its labels, such as"
 print(f"{new[0].session_id}-{seeds[0]}.pt; Decoder.load(file) reads them")
 
 # %% [markdown]
-# A line says so where a day was decoded better with fewer labels, or with none: a few trials can
-# overwrite embeddings that were already good.
+# A line says so where a day was decoded better with fewer labels, or with none: of five labelled
+# trials a single one is there to tell whether the others have made a network better.
 #
 # What stays open is what 13.6 does not resolve. The methods above are chosen by means over a few
 # held-out sessions, and by their test R², which is therefore a little too high for the one chosen.
