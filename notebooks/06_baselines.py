@@ -45,10 +45,10 @@ corpus = sources.load_corpus(ROOT / "runs/data")
 # every session. Page 15 also says how much is lost by not choosing anew. No session of this page
 # was looked at.
 #
-# The same rule holds within a training, POYO's and everyone's: before the first step, every so
-# many steps, and after the last, a network is validated, and the weights that were best are kept.
-# Best means the highest R² on the validation trials; for `ndt` and `lfads`, which see no
-# behaviour, the lowest loss of what they do learn.
+# The same rule holds within a training, POYO's and everyone's: every so many steps, and after the
+# last, a network is validated, and the weights that were best are kept. Best means the highest R²
+# on the validation trials; for `ndt` and `lfads`, which see no behaviour, the lowest loss of what
+# they do learn.
 #
 # As in the paper, networks are fitted to held-out sessions only, and the last four methods to the
 # sessions of the Neural Latents Benchmark (columns `NLB-...`) only.

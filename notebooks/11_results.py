@@ -340,13 +340,10 @@ plt.show()
 #
 # **How firm is that?** The same claims, on the sets of species that came before, as they were
 # judged then; on six of the last of these with more than twice the steps from scratch; what the
-# first look at the present ones said; and what all twelve said in three earlier runs. After the
-# first and the second of these the optimisers were made faster. That changed last digits of every
-# step and nothing else, and shows how much of a difference is the luck of a training, which no
-# interval here holds: there is one training per species. Since the third a network may keep the
-# weights that it began with, where validation finds none better: on a development species
-# finetuning on five or ten labelled trials had mostly made networks worse. After such a change the
-# newest run counts, whatever it says.
+# first look at the present ones said; and what all twelve said in two earlier runs, before the
+# optimisers were made faster. That changed last digits of every step and nothing else, and shows
+# how much of a difference is the luck of a training, which no interval here holds: there is one
+# training per species. After such a change the newest run counts, whatever it says.
 
 # %%
 earlier = pd.read_csv(plotting.FIGURES / "data/earlier_claims.csv").set_index("claim")

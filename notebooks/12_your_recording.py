@@ -202,11 +202,11 @@ say(f"training takes up to about {max(1, minutes):.0f} min ({steps} steps)")
 if decoder:
     history = adapt.identify_units(trained, [recording], plan[0], seed=seed)
     finetuning = adapt.to_plateau(trained, [recording], plan[1], seed=seed, label="finetuning")
-    history += [row | {"step": row["step"] + plan[0].steps} for row in finetuning[1:]]
+    history += [row | {"step": row["step"] + plan[0].steps} for row in finetuning]
 else:
     how = {"seed": seed, "label": "your recording"}
     history = adapt.to_plateau(trained, [recording], params.your_recording, **how)
-pd.DataFrame(history).astype({"step": int}).set_index("step").astype(object).fillna("")
+pd.DataFrame(history).astype({"step": int}).set_index("step")
 
 # %% [markdown]
 # *All validations: gradient steps, loss, and R² on the validation split. The weights that were

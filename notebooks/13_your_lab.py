@@ -249,9 +249,7 @@ if len(drift) and drift.days.notna().any():
 # validation, so n is all that is needed. Unit identification learns the embeddings of the new
 # units alone; finetuning goes on from there with everything (where units recur by name, from the
 # identification that began with their earlier embeddings). Training from scratch ends when
-# validation no longer rises, or when the `budget` of its recipe in `params.yaml` is spent. Every
-# network keeps the weights that were best on validation, be it those it began with: where a few
-# labels only make it worse, it stays as it was, as far as so few validation trials can tell.
+# validation no longer rises, or when the `budget` of its recipe in `params.yaml` is spent.
 
 # %%
 cells = [(one, n, seed) for seed in seeds for one in new for n in trials]
@@ -333,8 +331,8 @@ print("each held-out session, that decoder finetuned on all its labels, such as"
 print(f"{new[0].session_id}-{seeds[0]}.pt; Decoder.load(file) reads them")
 
 # %% [markdown]
-# A line says so where a day was decoded better with fewer labels, or with none: of five labelled
-# trials a single one is there to tell whether the others have made a network better.
+# A line says so where a day was decoded better with fewer labels, or with none: a few trials can
+# overwrite embeddings that were already good.
 #
 # What stays open is what 13.6 does not resolve. The methods above are chosen by means over a few
 # held-out sessions, and by their test R², which is therefore a little too high for the one chosen.

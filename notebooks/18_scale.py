@@ -172,7 +172,7 @@ if on_gpu:
     looked_at = [scale.shortened(one, 10.0) for one in recordings]
     steps = max(2, int(60 * setup.gpu_minutes * rate / recipe.batch_size))
     longer = replace(recipe, steps=steps, eval_every=max(1, steps // 5))
-    for row in train.fit(decoder, looked_at, longer, label="scale")[1:]:
+    for row in train.fit(decoder, looked_at, longer, label="scale"):
         note("pretraining loss", f"step {row['step']} of {steps}", row["loss"], "")
         note("pretraining valid R²", f"step {row['step']} of {steps}", row["valid_r2"], "")
     r2 = np.array([*decoder.score(looked_at, "test").values()])

@@ -49,15 +49,23 @@ def to_plateau(decoder, recordings, recipe, *, seed=0, label="to the plateau") -
     ended, until one gains less than PLATEAU. The decoder keeps the best weights of all rounds."""
     history, best, done, length = [], -np.inf, 0, recipe.steps
     while done < recipe.budget:
+        before = decoder.copy()
         every = max(1, recipe.eval_every * length // recipe.steps)
         now = replace(recipe, steps=min(length, recipe.budget - done), eval_every=every)
         rows = fit(decoder, recordings, now, seed=seed + done, label=f"{label}, from step {done}")
-        history += [row | {"step": row["step"] + done} for row in rows[done > 0 :]]
-        top = np.fmax.reduce([row["valid_r2"] for row in rows])  # nan where all are
-        gained, best, done, length = top - best, top, done + now.steps, 2 * length
+        history += [row | {"step": row["step"] + done} for row in rows]
+        gained, done, length = _best(rows) - best, done + now.steps, 2 * length
+        best = max(best, _best(rows))
+        if gained < 0:
+            decoder.model.load_state_dict(before.model.state_dict())
         if not gained >= PLATEAU:  # nor where all R² are nan
             break
     return history
+
+
+def _best(history: History) -> float:
+    r2 = [row["valid_r2"] for row in history]
+    return float(np.nanmax(r2)) if np.isfinite(r2).any() else -np.inf
 
 
 def few_trials(recording: Recording, n: int, length: float, seed: int) -> Recording:

@@ -105,11 +105,11 @@ def launch(function: Callable, items: Iterable, processes: int) -> list:
     this node or, where that is 1, each by a process of its own, as `threads.processes`. When a
     process dies or raises, all are started again, up to RESTARTS times, and go on from the last
     resume file. Raises RuntimeError after that, ValueError at once where a GPU is missing."""
-    if processes == 1:
-        return threads.processes(function, items)
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    if processes == 1:
+        return threads.processes(function, items)
     _enough(torch.cuda.device_count(), processes)
     os.environ.update(FRESH_STORE)
     here: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}

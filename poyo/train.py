@@ -25,8 +25,7 @@ from .sampling import TrainingWindows, WindowError, keep_units
 from .tokens import tokenize
 
 SAVE_EVERY = 30.0  # seconds between resume files
-# per validation, the first before any step: step, mean loss since the last one, mean valid_r2
-History = list[dict[str, float]]
+History = list[dict[str, float]]  # per validation: step, mean loss since the last, mean valid_r2
 
 
 def gradients(
@@ -75,14 +74,14 @@ def fit(
 ) -> History:
     """Train a decoder in place on the train split of recordings it knows.
     The network learns, too, if the recipe is a `Recipe`. The decoder ends with the weights that
-    were best on validation (paper, appendix), be it those it began with, and stays on the GPU
-    where there is one. Progress goes to stderr. An interrupted run continues where it was when
-    called again alike, and a finished one is not trained again; SIGTERM, SIGHUP and Ctrl-C
-    interrupt it after its step, which is kept. Whatever ends it early leaves the decoder as it was
-    before. Under torchrun, all processes call it alike and train the one decoder, by the same
-    batches as one process would. Raises WindowError where no window fits, RecordingError where no
-    sample counts in the loss, FloatingPointError where the loss or its gradient is no longer
-    finite, ValueError where processes differ, or train what others train
+    were best on validation (paper, appendix), and stays on the GPU where there is one. Progress
+    goes to stderr. An interrupted run continues where it was when called again alike, and a
+    finished one is not trained again; SIGTERM, SIGHUP and Ctrl-C interrupt it after its step,
+    which is kept. Whatever ends it early leaves the
+    decoder as it was before. Under torchrun, all processes call it alike and train the one
+    decoder, by the same batches as one process would. Raises WindowError where no window fits,
+    RecordingError where no sample counts in the loss, FloatingPointError where the loss or its
+    gradient is no longer finite, ValueError where processes differ, or train what others train
     already."""
     distributed.join()
     model, windows = decoder.model.to(device()), decoder.windows
@@ -120,20 +119,6 @@ def fit(
         if step:
             say(f"{label}: resumed at step {step}")
         freeze(model, not isinstance(recipe, Recipe))
-
-        def validate() -> None:
-            nonlocal losses, best
-            scores = evaluate.scores(model, distributed.share(sessions), "valid", windows)
-            r2 = np.nanmean([*chain.from_iterable(distributed.gather([*scores.values()]))])
-            row = ({"loss": np.mean(losses)} if losses else {}) | {"valid_r2": r2}
-            history.append({"step": step} | {k: round(float(v), 4) for k, v in row.items()})
-            values = np.nan_to_num([row["valid_r2"] for row in history], nan=-np.inf)
-            if values[-1] == values.max():
-                best = {name: value.clone() for name, value in model.state_dict().items()}
-            losses = []
-
-        if not history:  # a few labels may only make worse what was there before them
-            validate()
         began, began_at, saved = time.monotonic(), step, time.monotonic()
         while step < recipe.steps:
             model.train()
@@ -155,7 +140,14 @@ def fit(
             threads.run(lambda step: step(), [optimizer.step for optimizer in optimizers])
             step += 1
             if step % recipe.eval_every == 0 or step == recipe.steps:
-                validate()
+                scores = evaluate.scores(model, distributed.share(sessions), "valid", windows)
+                r2 = [*chain.from_iterable(distributed.gather([*scores.values()]))]
+                row = {"loss": np.mean(losses), "valid_r2": np.nanmean(r2)}
+                history.append({"step": step} | {k: round(float(v), 4) for k, v in row.items()})
+                values = np.nan_to_num([row["valid_r2"] for row in history], nan=-np.inf)
+                if values[-1] == values.max():
+                    best = {name: value.clone() for name, value in model.state_dict().items()}
+                losses = []
                 _report(label, history[-1], recipe, began, began_at)
             # of several processes one may be asked before the others: all stop after the same step
             ends = [*chain(*distributed.gather([*asked]))]

@@ -100,7 +100,7 @@ def test_unit_identification_changes_embeddings_only(pretrained, easy, identifyi
     after = adopted.copy()
     history = adapt.identify_units(after, [easy()], identifying, seed=4)
     assert learned(adopted, after) == {"unit_emb", "session_emb"}
-    assert [row["step"] for row in history] == [0, 5, 10, 12]
+    assert [row["step"] for row in history] == [5, 10, 12]
     assert (after.about["label"], after.about["seed"]) == ("unit identification", 4)
 
 
@@ -109,10 +109,10 @@ def test_unit_identification_refuses_a_recipe_that_trains_the_network(pretrained
         adapt.identify_units(pretrained.adopt([easy()]), [easy()], training)
 
 
-def test_finetuning_changes_everything(pretrained, easy, learning):
+def test_finetuning_changes_everything(pretrained, easy, training):
     adopted = pretrained.adopt([easy()])
     after = adopted.copy()
-    adapt.finetune(after, [easy()], replace(learning, steps=40), seed=0)
+    adapt.finetune(after, [easy()], replace(training, steps=1), seed=0)
     assert learned(adopted, after) >= {"unit_emb", "enc_atn", "proc_layers", "dec_ffn", "readout"}
     assert after.about["label"] == "finetuning"
 

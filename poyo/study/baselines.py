@@ -138,8 +138,8 @@ def fit(method, session: Session, config, params: Baselines, windows: Windows, *
 
 
 def _trained(method, session, config, params: Baselines, windows: Windows, seed: int) -> Baseline:
-    """A network trained on random windows of the train split, as it was best on validation, be it
-    untrained. Supervised ones learn from POYO's loss, taken at the middle of each bin."""
+    """A network trained on random windows of the train split, as it was best on validation.
+    Supervised ones learn from POYO's loss, taken at the middle of each bin."""
     steps, domain = _section(method, params).steps, session.recording.splits["train"]
     session.check_learnable(domain)
     stream = TrainingWindows([domain], windows.length, seed)
@@ -157,14 +157,7 @@ def _trained(method, session, config, params: Baselines, windows: Windows, seed:
     weights, decay = [*network.parameters()], params.weight_decay
     adamw = torch.optim.AdamW(weights, lr=config.lr, weight_decay=decay, fused=True)
     generator, top, best = torch.Generator().manual_seed(seed), -math.inf, {}
-    for step in range(steps + 1):
-        if step % params.eval_every == 0 or step == steps:
-            score = _valid_score(network.eval(), session, windows, seed)
-            if score >= top:
-                top, best = score, {k: v.clone() for k, v in network.state_dict().items()}
-            network.train()
-        if step == steps:
-            break
+    for step in range(steps):
         _, starts = stream.batch(step, params.batch_size)
         counts, asked = windowed(network, session, starts, windows), middle[:: network.every]
         target, weight = behaviour(starts[:, None] + asked) if network.supervised else (None, None)
@@ -176,6 +169,11 @@ def _trained(method, session, config, params: Baselines, windows: Windows, seed:
         rise = min(1.0, (step + 1) / (params.warmup * steps))
         adamw.param_groups[0]["lr"] = config.lr * rise * (1 + math.cos(math.pi * step / steps)) / 2
         adamw.step()
+        if (step + 1) % params.eval_every == 0 or step + 1 == steps:
+            score = _valid_score(network.eval(), session, windows, seed)
+            if score >= top:
+                top, best = score, {k: v.clone() for k, v in network.state_dict().items()}
+            network.train()
     network.load_state_dict(best)
     return network.eval()
 

@@ -314,7 +314,7 @@ def decoding_and_step(machine: Machine, windows: Windows, recipe: Recipe, size: 
 def curve(decoder: Decoder, recordings, recipe: EmbeddingRecipe, seed: int, label: str):
     """Validation R² by gradient step while a copy of the decoder learns by a recipe."""
     history = train.fit(decoder.copy(), recordings, recipe, seed=seed, label=label)
-    return pd.DataFrame(history[1:]).set_index("step")["valid_r2"]
+    return pd.DataFrame(history).set_index("step")["valid_r2"]
 
 
 def first(r2: pd.Series, goal: float) -> float:
