@@ -63,10 +63,7 @@ plotting.table(pd.DataFrame(rows).groupby("times as unlike").mean(), 2)
 #
 # One decoder for each species, over its known animals, as in [14_replicate](14_replicate.ipynb).
 # It is adapted to the new animal's session of random targets at each strength; a Wiener filter,
-# an MLP and a POYO from scratch learn from the same two minutes. This page was run before training
-# from scratch was made longer (300 steps in batches of 16, where 14_replicate now has 1,000 in
-# batches of 8), so the differences to it are probably larger here than they would be now.
-
+# an MLP and a POYO from scratch learn from the same two minutes.
 
 # %%
 def pretrained(seed):
