@@ -65,6 +65,7 @@ plotting.table(pd.DataFrame(rows).groupby("times as unlike").mean(), 2)
 # It is adapted to the new animal's session of random targets at each strength; a Wiener filter,
 # an MLP and a POYO from scratch learn from the same two minutes.
 
+
 # %%
 def pretrained(seed):
     """A decoder of the known animals of a species."""
