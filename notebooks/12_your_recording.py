@@ -184,7 +184,9 @@ plt.show()
 if decoder:
     known = (Decoder.load_official if decoder.endswith(".ckpt") else Decoder.load)(decoder)
     trained = known.adopt([recording], seed=seed, same_units_as=same_units_as)
-    plan = [params.your_lab.unit_identification, params.your_lab.finetune]
+    recipes = params.your_lab
+    begin = recipes.same_units_identification if same_units_as else recipes.unit_identification
+    plan = [begin, recipes.finetune]
     steps = plan[0].steps + plan[1].budget
     print(f"sessions that the given decoder knows: {len(known.sessions) - 1}")
     if official.seen(known.sessions.names, [recording.session_id]):

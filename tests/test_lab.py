@@ -109,7 +109,7 @@ def test_every_method_meets_a_session(days, tmp_path):
     rows += lab.meet((days[2], 5, 0, pretrained, [], tmp_path), HOW)
     rows += lab.meet_fewer((days[2], 0, pretrained, "1 day"), HOW)
     rows += lab.yardsticks((days[2], 5, 0), HOW, lab.tuned(days[1], HOW, 0))
-    rows += lab.unlabelled((days[2], days[1], {0: pretrained}), HOW)
+    rows += lab.unlabelled((days[2], days[:2], {0: pretrained}), HOW)
     rows += lab.own_days((days[0], {0: pretrained}), HOW, {})
     table = pd.DataFrame(rows)
     assert set(table.method) == {*lab.METHODS, "pretrained", "unit_identification of 1 day"}
@@ -131,12 +131,39 @@ def test_finetuning_goes_on_from_the_units_of_the_same_name(days, monkeypatch):
         assert not like or r2[begun] != r2["unit_identification"]
 
 
+def test_units_known_by_name_learn_by_a_recipe_of_their_own(days, monkeypatch):
+    pretrained, _ = lab.pretrain(days[:2], HOW, seed=0)
+    seen = []
+    monkeypatch.setattr(adapt, "identify_units", lambda *args, **_: seen.append(args[2]))
+    monkeypatch.setattr(adapt, "to_plateau", lambda *_, **__: [])
+    own = replace(HOW.recipes.unit_identification, embedding_lr=0.123)
+    recipes = replace(HOW.recipes, same_units_identification=own)
+    job = days[2], "all", 0, pretrained, ["a1", "a2"], None
+    lab.adapted(job, HOW._replace(recipes=recipes))
+    assert seen == [recipes.unit_identification, own]
+
+
 def test_an_unchanged_filter_knows_the_other_day(days):
     """Two days of one array with the same tuning: the filter of one decodes the other."""
     pretrained, _ = lab.pretrain(days[:2], HOW, seed=0)
-    rows = lab.unlabelled((days[2], days[1], {0: pretrained}), HOW)
+    rows = lab.unlabelled((days[2], [days[1]], {0: pretrained}), HOW)
     (r2,) = [row["r2"] for row in rows if row["method"] == "unchanged_wiener"]
     assert r2 > 0.5
+
+
+def test_without_a_label_the_units_have_the_mean_of_their_earlier_embeddings(days):
+    pretrained, _ = lab.pretrain(days[:2], HOW, seed=0)
+    rows = lab.unlabelled((days[2], days[:2], {0: pretrained}), HOW)
+    r2 = {row["method"]: row["r2"] for row in rows}
+    model, units = pretrained.model, pretrained.units
+    of_mean = pretrained.adopt([days[2]], same_units_as=["a1", "a2"])
+    means = model.unit_emb.weight[units.rows(days[0].unit_names)] * 0.5
+    means += model.unit_emb.weight[units.rows(days[1].unit_names)] * 0.5
+    found = of_mean.model.unit_emb.weight[of_mean.units.rows(days[2].unit_names)]
+    assert found.allclose(means)
+    assert r2["same_units"] == round(of_mean.score([days[2]])["a3"], 4)
+    (last,) = lab.unlabelled((days[2], [days[1]], {0: pretrained}), HOW)[1:]
+    assert r2["unchanged_wiener"] == last["r2"], "the filter is the last day's"
 
 
 # --- what may be said ----------------------------------------------------------------------------

@@ -161,11 +161,12 @@ def adapted(job: tuple, how: How) -> list[dict]:
     recording, trials, seed, pretrained, like, place = job
     short, recipe = labelled(recording, trials, how.windows.length, seed), how.recipes
     where = f"{recording.session_id}, {trials} trials, seed {seed}"
-    starts = {"unit_identification": ()} | ({"same_units_identification": like} if like else {})
+    starts: dict[str, list[str]] = {"unit_identification": []}
+    starts |= {"same_units_identification": like} if like else {}
     rows = []
     for method, ids in starts.items():  # the last one is finetuned
         met = pretrained.adopt([short], seed=seed, same_units_as=ids)
-        identify = recipe.unit_identification
+        identify = getattr(recipe, method)
         adapt.identify_units(met, [short], identify, seed=seed, label=f"{method}, {where}")
         rows.append(_scored(met, method, recording, trials, seed))
     adapt.to_plateau(met, [short], recipe.finetune, seed=seed, label=f"finetuning, {where}")
@@ -228,21 +229,22 @@ def own_days(job: tuple, how: How, configurations: dict) -> list[dict]:
 
 
 def unlabelled(job: tuple, how: How) -> list[dict]:
-    """A held-out session without any label: under an earlier day's Wiener filter, unchanged, and
-    under pretrained decoders with the rows of that day's units.
-    job: the recording, the earlier one, and the decoders by seed."""
+    """A held-out session without any label: under the unchanged Wiener filter of the last of some
+    earlier days, and under pretrained decoders with its units' mean rows of these days.
+    job: the recording, the earlier ones, and the decoders by seed."""
     recording, earlier, decoders = job
+    *_, last = earlier
     unchanged = None
-    if list(recording.unit_ids) == list(earlier.unit_ids):
-        one, later = prepared(earlier), prepared(recording)
+    if list(recording.unit_ids) == list(last.unit_ids):
+        one, later = prepared(last), prepared(recording)
         unchanged = baselines.wiener(one, how.wiener, how.windows, later).r2
-    rows = []
+    ids, rows = [day.session_id for day in earlier], []
     for seed, decoder in decoders.items():
-        met = decoder.adopt([recording], seed=seed, same_units_as=[earlier.session_id])
+        met = decoder.adopt([recording], seed=seed, same_units_as=ids)
         rows.append(_scored(met, "same_units", recording, 0, seed))
         if unchanged is not None:
             rows.append(row(recording, 0, seed, "unchanged_wiener", unchanged))
-    return [one | {"earlier": earlier.session_id} for one in rows]
+    return [one | {"earlier": last.session_id} for one in rows]
 
 
 def prepared(recording: Recording) -> tokens.Session:

@@ -160,10 +160,12 @@ class Baselines:  # networks on binned counts; times in seconds, warmup a share 
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
-    """How 13_your_lab trains; trials: the numbers of labelled trials that it tries."""
+    """How 13_your_lab trains; same_units_identification: unit identification that begins with the
+    rows of the same units; trials: the numbers of labelled trials that it tries."""
 
     pretrain: Plateau
     unit_identification: EmbeddingRecipe
+    same_units_identification: EmbeddingRecipe
     finetune: Plateau
     from_scratch: Plateau
     trials: tuple[int, ...]
