@@ -23,7 +23,8 @@
 #   start; with five trials of a new animal it was not, on real recordings
 #   ([13_real](13_real.ipynb));
 # - `same_units_as`: sessions which that decoder knows and in which a unit of the same name is the
-#   same channel, such as `same_units_as "[sunday]"`: the new day's units start where these ended;
+#   same channel, such as `same_units_as "[friday, sunday]"`: the new day's units start from the
+#   mean of the embeddings that they had there;
 # - `seed`: of the first weights and of the draws.
 #
 # **Velocity is a default, not a must.** Anything that varies along time can be decoded: position,
