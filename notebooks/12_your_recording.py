@@ -20,8 +20,7 @@
 #   `names "{counts: spikes, bin_starts: time}"`;
 # - `decoder`: a decoder to start from instead of from scratch, a file that this package saved or
 #   a checkpoint of the authors (`.ckpt`). Where a recording is short it is usually the better
-#   start; with five trials of a new animal it was not, on real recordings
-#   ([13_real](13_real.ipynb));
+#   start; with all trials of a day it was not, on real recordings ([13_real](13_real.ipynb));
 # - `same_units_as`: sessions which that decoder knows and in which a unit of the same name is the
 #   same channel, such as `same_units_as "[friday, sunday]"`: the new day's units start from the
 #   mean of the embeddings that they had there;

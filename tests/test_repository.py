@@ -112,6 +112,13 @@ def test_the_numbers_of_the_readme_are_those_the_graph_wrote():
         r"by ([\d.]+) \[([\d.]+), ([\d.]+)\] of test\s+R² over (\d+) days", README
     ).groups()
     assert f"Wiener filter of the day | +{estimate} [+{low}, +{high}] | {sessions} |" in first
+    said = README.split("## Real recordings")[1].split("\n## ")[0].split("*\n\n", 1)[1]
+    page = json.loads((ROOT / "notebooks/rendered/13_real.ipynb").read_text())
+    outputs = json.dumps([cell["outputs"] for cell in page["cells"] if "outputs" in cell])
+    known = {f"{float(n):.{d}f}" for n in re.findall(r"-?\d+\.\d+", outputs) for d in (2, 3)}
+    known |= {estimate, low, high}
+    r2 = set(re.findall(r"(?<![/\d.])0\.\d+", said))
+    assert len(r2) > 10 and r2 <= known, r2 - known
     speed = (ROOT / "figures/tables/speed.md").read_text()
     steps = re.findall(r"\| training step, .*?\*\*([\d.]+)\*\*", speed)
     assert all(2.7 < float(ratio) < 3.3 for ratio in steps)  # "a third of the time"
