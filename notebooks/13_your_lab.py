@@ -240,7 +240,9 @@ if len(drift) and drift.days.notna().any():
 # several.*
 #
 # An embedding is learned with the noise of its day. The mean of those that a channel had on all
-# earlier days has less of it, and the one decoder knows them all:
+# earlier days should have less of it, and the one decoder knows them all. (To begin with the mean,
+# and to let it learn at a fifth of the rate below, was decided on other days of the wrist task and
+# on other simulated laboratories than are scored here.)
 
 # %%
 jobs = [(one, days, of_all) for one in new if (days := days_of[one.session_id])]
@@ -264,8 +266,8 @@ if len(averaged):
 # validation, so n is all that is needed. Unit identification learns the embeddings of the new
 # units alone; where units recur by name it is also begun with their mean embeddings, at a lower
 # rate. Finetuning goes on from the latter, or else from the former, with everything. Training from
-# scratch ends when
-# validation no longer rises, or when the `budget` of its recipe in `params.yaml` is spent.
+# scratch ends when validation no longer rises, or when the `budget` of its recipe in `params.yaml`
+# is spent.
 
 # %%
 cells = [(one, n, seed) for seed in seeds for one in new for n in trials]
