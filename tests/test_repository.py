@@ -119,6 +119,13 @@ def test_the_numbers_of_the_readme_are_those_the_graph_wrote():
     known |= {estimate, low, high}
     r2 = set(re.findall(r"(?<![/\d.])0\.\d+", said))
     assert len(r2) > 10 and r2 <= known, r2 - known
+    rows = pd.read_csv(ROOT / "figures/data/real.csv")
+    known_days = rows[rows.session.isin(rows[rows.method == "pretrained"].session)]
+    r2 = known_days.pivot_table(index="session", columns="method", values="r2")
+    assert f"ahead on {(r2.mlp > r2.pretrained).sum()} of the {len(r2)}" in said
+    five = rows[(rows.trials == "5") & rows.session.str.startswith("spike")]
+    best = five.pivot_table(index="session", columns="method", values="r2").idxmax(axis=1)
+    assert [*best] == ["same_units_identification"] * 3  # "on each of the three days"
     speed = (ROOT / "figures/tables/speed.md").read_text()
     steps = re.findall(r"\| training step, .*?\*\*([\d.]+)\*\*", speed)
     assert all(2.7 < float(ratio) < 3.3 for ratio in steps)  # "a third of the time"
